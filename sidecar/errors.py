@@ -1,0 +1,138 @@
+"""The exception tree, drawn once. Each class says whose fault it is and which HTTP status hints at it.
+
+Everything a public function may raise is here; any other exception that escapes is a bug, and the one
+boundary in `server/way.py` turns it into a refusal. Outages are not exceptions: they are the value
+`need.Unavailable`.
+
+SidecarError
+├── CallError               the caller's fault: 4xx, answered in the caller's dialect
+│   ├── MalformedCall       400
+│   ├── UnknownPath         404
+│   ├── TooLarge            413
+│   ├── WrongMediaType      415
+│   └── MethodNotAllowed    405
+├── UpstreamError           the upstream's fault: 502/504
+│   ├── UpstreamUnreachable 502
+│   ├── UpstreamTimeout     504
+│   ├── UpstreamAuth        502  it refuses our credential; never relayed as the caller's own 401
+│   ├── UpstreamGarbage     502  an answer we cannot read
+│   └── UpstreamCut         502  it ended in the middle
+├── ConfigError             the author's fault: carries diagnostics, exit 3
+├── CannotCarry             an obligation that a codec or core cannot perform: the call is denied
+└── PermitError             our fault: a permit used twice, late, or for bytes it does not hold
+"""
+
+from __future__ import annotations
+
+
+class SidecarError(Exception):
+    """The root. `code` is a stable slug for machines; `status` a hint for HTTP doors."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class CallError(SidecarError):
+    """The caller sent what cannot be judged. The message never echoes content."""
+
+    status = 400
+    code = "malformed"
+
+
+class MalformedCall(CallError):
+    """Framing, JSON or shape that has more than one reading."""
+
+
+class UnknownPath(CallError):
+    """Not in the table of endpoints, or an id that is not the caller's."""
+
+    status = 404
+    code = "not_found"
+
+
+class TooLarge(CallError):
+    """Over a declared limit."""
+
+    status = 413
+    code = "too_large"
+
+
+class WrongMediaType(CallError):
+    """JSON endpoints take `application/json` in UTF-8 only."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class MethodNotAllowed(CallError):
+    """The path is known, the method is not."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class UpstreamError(SidecarError):
+    """The upstream failed. `retryable` says whether another attempt may help (before the first byte only)."""
+
+    status = 502
+    code = "upstream_error"
+    retryable = False
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection: refused, reset, DNS failure, TLS failure, forbidden address."""
+
+    code = "upstream_unreachable"
+    retryable = True
+
+
+class UpstreamTimeout(UpstreamError):
+    """Connect, first byte or idle took longer than allowed."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class UpstreamAuth(UpstreamError):
+    """It refused the sidecar's own credential."""
+
+    code = "upstream_auth"
+
+
+class UpstreamGarbage(UpstreamError):
+    """Bytes that are no HTTP, a redirect, a bomb, or JSON that is none."""
+
+    code = "upstream_garbage"
+
+
+class UpstreamCut(UpstreamError):
+    """The reply ended before its end."""
+
+    code = "upstream_cut"
+
+
+class ConfigError(SidecarError):
+    """Documents that do not load. `diagnostics` holds `config.diagnostics.Diagnostic` values, in reading order."""
+
+    code = "bad_configuration"
+
+    def __init__(self, message: str, diagnostics: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.diagnostics = diagnostics
+
+
+class CannotCarry(SidecarError):
+    """An obligation has no place in this dialect or core (DESIGN.md, The decision, obligations)."""
+
+    status = 403
+    code = "cannot_carry"
+
+
+class PermitError(SidecarError):
+    """A permit was used twice, after its end, or for bytes it does not hold. Always a bug or an attack."""
+
+    code = "permit"
