@@ -87,8 +87,8 @@ class Call:
     """What of the request's headers may travel on (an allow-list per dialect), lower-case names."""
     query: tuple[tuple[str, str], ...] = ()
     """Likewise of the query parameters."""
-    trace: tuple[str, str] | None = None
-    """(trace id, parent span id) of an accepted `traceparent`."""
+    trace: tuple[str, str, str] | None = None
+    """(trace id, parent span id, flags) of an accepted `traceparent`, in lower-case hex (W3C Trace Context, level 1)."""
 
 
 @dataclass(frozen=True, slots=True)

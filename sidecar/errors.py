@@ -10,6 +10,7 @@ SidecarError
 │   ├── UnknownPath         404
 │   ├── TooLarge            413
 │   ├── WrongMediaType      415
+│   ├── TooSlow             408
 │   └── MethodNotAllowed    405
 ├── UpstreamError           the upstream's fault: 502/504
 │   ├── UpstreamUnreachable 502
@@ -19,6 +20,9 @@ SidecarError
 │   └── UpstreamCut         502  it ended in the middle
 ├── ConfigError             the author's fault: carries diagnostics, exit 3
 ├── CannotCarry             an obligation that a codec or core cannot perform: the call is denied
+├── RecordsDown         503 no sink takes the record and `onError` says deny: the call is refused
+│   └── SinkDown            one sink did not take a line
+├── BadRecord               a record line that this version cannot read
 └── PermitError             our fault: a permit used twice, late, or for bytes it does not hold
 """
 
@@ -66,6 +70,13 @@ class WrongMediaType(CallError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class TooSlow(CallError):
+    """The head or the body did not come in time."""
+
+    status = 408
+    code = "timeout"
 
 
 class MethodNotAllowed(CallError):
@@ -130,6 +141,23 @@ class CannotCarry(SidecarError):
 
     status = 403
     code = "cannot_carry"
+
+
+class RecordsDown(SidecarError):
+    """The record could not be written, so nothing may leave (`records.onError: deny`)."""
+
+    status = 503
+    code = "records_unavailable"
+
+
+class SinkDown(RecordsDown):
+    """One sink did not take a line: disk full, no permission, a reader that does not read."""
+
+
+class BadRecord(SidecarError):
+    """A line that is no record, or of a schema version this release does not know."""
+
+    code = "bad_record"
 
 
 class PermitError(SidecarError):

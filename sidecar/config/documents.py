@@ -64,6 +64,20 @@ LATER: Mapping[str, str] = {
 }
 
 
+API_VERSION = "sidecar.dev/v1"
+"""The first line of every document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a document is called."""
+
+    name: str
+    """Unique in its layer for its kind: `a-z`, `0-9`, `.`, `_`, `-`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """For people and tools; of an Upstream also for `then: {route: …}`."""
+
+
 # ---------------------------------------------------------------- Settings
 
 

@@ -1,0 +1,82 @@
+"""`sidecar run`: serve. Prints what to export, an allowed and a denied `curl`, then one line per decision on a terminal.
+
+Bad configuration exits 3 before a port opens. SIGTERM and SIGINT drain; SIGHUP reloads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.cli import exits
+from sidecar.cli.banner import banner
+from sidecar.cli.console import Console
+from sidecar.config.diagnostics import render_text
+from sidecar.errors import ConfigError
+from sidecar.server.app import Sidecar, load, state_directory
+from sidecar.server.local import LocalKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUICKSTART = str((Path(__file__).parent.parent / "quickstart").resolve())
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    parser.add_argument("-c", "--config", action="append", metavar="DIR", help="a layer of documents; several are laid over one another (default: the embedded quickstart)")
+    parser.add_argument("--local-key", action="store_true", help="mint a key for this machine (`key:local`) into the state directory; implied without -c")
+    parser.add_argument("--quiet", action="store_true", help="no line per decision")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    directories = args.config or [QUICKSTART]
+    state = state_directory(os.environ)
+    key = LocalKey.kept(state, "local") if args.local_key or not args.config else None
+    try:
+        prepared = load(directories, os.environ, time.time())
+    except ConfigError as error:
+        return refused(error)
+    console = Console(sys.stdout, color=sys.stdout.isatty()) if not args.quiet else None
+    sidecar = Sidecar(directories, prepared=prepared, environ=os.environ, state=state, local=key, on_finished=console.finished if console else None)
+    with _runner() as runner:
+        return runner.run(serve(sidecar, key, directories))
+
+
+def refused(error: ConfigError) -> int:
+    """Tell every mistake and leave."""
+    sys.stderr.write(render_text(error.diagnostics, color=sys.stderr.isatty()) + f"\n{error.message}\n")
+    return exits.BAD_CONFIGURATION
+
+
+def _runner() -> asyncio.Runner:
+    import uvloop  # noqa: PLC0415  (not needed by the other commands)
+
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+async def serve(sidecar: Sidecar, key: LocalKey | None, directories: Sequence[str]) -> int:
+    """Start, wait for a signal, drain."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await sidecar.start()
+    except OSError as error:
+        sys.stderr.write(f"cannot listen: {error.strerror or error}\n")
+        return exits.USAGE
+    loop.add_signal_handler(signal.SIGHUP, sidecar.reload_soon)
+    sys.stdout.write(banner(sidecar, key, directories))
+    sys.stdout.flush()
+    await stop.wait()
+    loop.add_signal_handler(signal.SIGINT, os._exit, 130)
+    await sidecar.close()
+    return exits.OK

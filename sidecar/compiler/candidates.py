@@ -1,0 +1,159 @@
+"""Which rules may say something about one call: the index's answer, sorted by effect and made ready to be run through.
+
+An LLM call is a closed set of names: what was asked, and each member's model and `upstream/model`. A deny, require, warn or
+quota is a candidate if any of them is meant; an allow carries the set of members that it covers, as bits in the order
+of `call.members`. Conditions are not read here. The answer depends on nothing but names and subjects, so that
+`Snapshot` may remember it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sidecar.call import Call, Member
+from sidecar.compiler.index import EXCLUDED, Index, Matcher
+from sidecar.compiler.rules import Condition, Exemption, QuotaRule, Rule
+
+HOUSEKEEPING = frozenset({"models", "count_tokens"})
+"""Allowed to whoever may use anything (DOCUMENTS.md «What a call is called»); denies and quotas still apply."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """One compiled layer. `grants`: it holds an enforced allow, so it is an allow-list; `first`: the one with the default effect."""
+
+    name: str
+    first: bool
+    grants: bool
+    request: Index[Rule]
+    response: Index[Rule]
+    quotas: Index[QuotaRule]
+    exemptions: Index[Exemption]
+    welcome: Index[Rule]
+    """The allows by subject alone: who may use anything here."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerCandidates:
+    """One layer's part. `allows` pairs each allow with the members it covers; `covered` is what all of them cover at best."""
+
+    name: str
+    first: bool
+    grants: bool
+    denies: tuple[Rule, ...] = ()
+    requires: tuple[Rule, ...] = ()
+    warns: tuple[Rule, ...] = ()
+    allows: tuple[tuple[Rule, int], ...] = ()
+    covered: int = 0
+    welcome: bool = False
+    exemptions: Mapping[str, tuple[Exemption, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """All layers' parts. `everyone` has a bit for each member (one bit where a call has none).
+
+    `groups` pairs the bits of the members that share a model with that model; there is more than one only where a
+    condition can tell them apart. `roots` are the bindings that live conditions read, `audits` the rules of audit documents.
+    """
+
+    layers: tuple[LayerCandidates, ...]
+    quotas: tuple[QuotaRule, ...]
+    audits: tuple[tuple[Rule, int], ...]
+    everyone: int
+    groups: tuple[tuple[int, str], ...]
+    roots: frozenset[str] = frozenset()
+    buffer: bool = False
+
+
+def names_of(call: Call) -> tuple[str, ...]:
+    """The closed set of names a call is matched under, case-folded."""
+    if call.operation == "tool_call" or not call.members:
+        return (call.target,)
+    names = dict.fromkeys((call.target,) if call.target else ())
+    for member in call.members:
+        names.update(dict.fromkeys(member_names(member)))
+    return tuple(names)
+
+
+def member_names(member: Member) -> tuple[str, str]:
+    """The two names of a member."""
+    model = member.model.casefold()
+    return model, f"{member.upstream.casefold()}/{model}"
+
+
+def gather(layers: Sequence[Layer], call: Call, subjects: frozenset[str], phase: str) -> Candidates:
+    """Ask the index of every layer. `phase` is request or response."""
+    names = names_of(call)
+    members = _members(call)
+    everyone = (1 << len(members)) - 1
+    parts, audits, quotas = [], [], []
+    for layer in layers:
+        index = layer.request if phase == "request" else layer.response
+        found = index.find(call.operation, names, subjects)
+        masked = [(rule, _mask(rule.match, members) if rule.effect == "allow" else everyone) for rule in found]
+        parts.append(_part(layer, call, [pair for pair in masked if not pair[0].audit], names, subjects))
+        audits += [pair for pair in masked if pair[0].audit]
+        quotas += layer.quotas.find(call.operation, names, subjects) if phase == "request" else ()
+    conditions = _conditions(parts, audits, quotas)
+    roots = frozenset(root for condition in conditions for root in condition.roots)
+    buffer = any(rule.buffer for part in parts for rule in (*part.denies, *part.requires, *part.warns))
+    return Candidates(tuple(parts), tuple(quotas), tuple(audits), everyone, _groups(call, everyone, conditions), roots, buffer)
+
+
+def _members(call: Call) -> Sequence[tuple[str, ...]]:
+    """What an allow must cover: each member by its names. A tool call has the tool alone, once for each model that may propose it."""
+    if call.operation == "tool_call":
+        return [(call.target,)] * (len({member.model for member in call.members}) or 1)
+    return [member_names(member) for member in call.members] or [(call.target,)]
+
+
+def _mask(match: Matcher, members: Sequence[tuple[str, ...]]) -> int:
+    return sum(1 << bit for bit, names in enumerate(members) if match.covers(names))
+
+
+def _part(layer: Layer, call: Call, found: Sequence[tuple[Rule, int]], names: tuple[str, ...], subjects: frozenset[str]) -> LayerCandidates:
+    allows = tuple(pair for pair in found if pair[0].effect == "allow" and pair[1])
+    covered = 0
+    for _, mask in allows:
+        covered |= mask
+    return LayerCandidates(
+        name=layer.name,
+        first=layer.first,
+        grants=layer.grants,
+        denies=tuple(rule for rule, _ in found if rule.effect == "deny"),
+        requires=tuple(rule for rule, _ in found if rule.effect == "require"),
+        warns=tuple(rule for rule, _ in found if rule.effect == "warn"),
+        allows=allows,
+        covered=covered,
+        welcome=call.operation in HOUSEKEEPING and bool(layer.welcome.find("", (), subjects)),
+        exemptions=_exemptions(layer.exemptions.find(call.operation, names, subjects)),
+    )
+
+
+def _exemptions(found: Sequence[Exemption]) -> Mapping[str, tuple[Exemption, ...]] | None:
+    lifted: dict[str, tuple[Exemption, ...]] = {}
+    for exemption in found:
+        for rule in exemption.lifts:
+            lifted[rule] = (*lifted.get(rule, ()), exemption)
+    return lifted or None
+
+
+def _conditions(parts: Sequence[LayerCandidates], audits: Sequence[tuple[Rule, int]], quotas: Sequence[QuotaRule]) -> list[Condition]:
+    rules = [rule for part in parts for rule in (*part.denies, *part.requires, *part.warns, *(allow for allow, _ in part.allows))]
+    held: list[Condition | None] = [rule.condition for rule in (*rules, *(rule for rule, _ in audits), *quotas)]
+    held += [key for quota in quotas for key in quota.keys]
+    held += [exemption.condition for part in parts for found in (part.exemptions or {}).values() for exemption in found]
+    return [condition for condition in held if condition is not None]
+
+
+def _groups(call: Call, everyone: int, conditions: Sequence[Condition]) -> tuple[tuple[int, str], ...]:
+    models: dict[str, int] = {}
+    for bit, member in enumerate(call.members):
+        models[member.model] = models.get(member.model, 0) | 1 << bit
+    if call.operation == "tool_call":
+        models = {model: 1 << bit for bit, model in enumerate(models)}
+    if len(models) > 1 and any(condition.per_model for condition in conditions):
+        return tuple((mask, model) for model, mask in models.items())
+    return ((everyone, next(iter(models), call.target)),)

@@ -1,0 +1,136 @@
+"""What documents become: rules, exemptions and quotas, frozen, each with its `Matcher` and its checked conditions.
+
+A role grant is a `Rule` like any other. The reasons that a decision records are made here, at load, one per possible
+result, so that recording a rule costs nothing on the way of a call. Knows nothing of how rules combine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sidecar.compiler.index import Matcher
+from sidecar.decision import NONE, Obligations, Reason
+from sidecar.expr import Program
+
+LATE = frozenset({"reply.finish", "reply.tokens", "reply.tool_calls"})
+"""What of a reply is known at its end only."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variables:
+    """The variables of one document. `order` puts each after those it reads."""
+
+    programs: Mapping[str, Program]
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """Programs joined by AND; a false one decides whatever the others do. `reads` holds what variables read too."""
+
+    programs: tuple[Program, ...]
+    reads: frozenset[str]
+    variables: Variables | None = None
+
+    @property
+    def roots(self) -> frozenset[str]:
+        """The bindings it needs: `call`, `principal`, …"""
+        return frozenset(path.partition(".")[0] for path in self.reads)
+
+    @property
+    def per_model(self) -> bool:
+        """Whether two models of one call may get different results."""
+        return touches(self.reads, "call.model")
+
+
+def touches(reads: frozenset[str], path: str) -> bool:
+    """Whether any read is of `path`, of a part of it, or of something that holds it."""
+    return any(read == path or read.startswith(path + ".") or path.startswith(read + ".") for read in reads)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One rule of a Policy, or the grants of one role to one binding.
+
+    `name` is `document/rule`, `effect` deny | allow | require | warn, `where` `file:line`. `condition` None is true.
+    `order` makes every list of rules the same whatever the order of documents.
+    """
+
+    name: str
+    kind: str
+    effect: str
+    match: Matcher
+    condition: Condition | None
+    layer: str
+    where: str
+    order: tuple[str, ...]
+    audit: bool = False
+    phase: str = "request"
+    obligations: Obligations = NONE
+    message: str = ""
+    help: str = ""
+    buffer: bool = False
+    reasons: Mapping[str, Reason] = field(init=False)
+
+    def __post_init__(self) -> None:
+        results = ("true", "false", "error", "unread", "unknown")
+        object.__setattr__(self, "reasons", {result: self._reason(result) for result in results})
+
+    def _reason(self, result: str) -> Reason:
+        return Reason(self.name, self.kind, self.effect, result, self.where, self.message, self.help, layer=self.layer)
+
+    @property
+    def late(self) -> bool:
+        """Whether it reads what only the end of a reply tells."""
+        return self.condition is not None and any(touches(self.condition.reads, path) for path in LATE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exemption:
+    """An Exception document: lifts the named deny rules of its own layer until `expires` (Unix seconds)."""
+
+    name: str
+    lifts: frozenset[str]
+    match: Matcher
+    condition: Condition | None
+    expires: float
+    layer: str
+    where: str
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRule:
+    """One limit. `counter` names it within all documents; the key's values are added per call. `window` as in `Reservation`."""
+
+    counter: str
+    metric: str
+    max: float
+    window: float | str
+    warn_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuotaRule:
+    """An enforced Quota document. `keys` are the parts of the counter's key; `name` is the document's."""
+
+    name: str
+    match: Matcher
+    condition: Condition | None
+    keys: tuple[Condition, ...]
+    limits: tuple[LimitRule, ...]
+    fail_open: bool
+    layer: str
+    where: str
+    order: tuple[str, ...]
+    reasons: Mapping[str, Reason] = field(init=False)
+
+    def __post_init__(self) -> None:
+        results = ("true", "false", "error", "unread", "unavailable", "exhausted", "skipped")
+        object.__setattr__(self, "reasons", {r: Reason(self.name, "Quota", "quota", r, self.where, layer=self.layer) for r in results})
+
+    @property
+    def per_model(self) -> bool:
+        """Whether two models of one call may be counted under different keys."""
+        return any(key.per_model for key in self.keys)

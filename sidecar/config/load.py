@@ -1,0 +1,67 @@
+"""All layers from names and bytes to documents and diagnostics. The one entrance to `config`; pure.
+
+Read every file, give every document its types, then check what holds between them. Nothing stops at the first mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sidecar.config import references, source, validate
+from sidecar.config.diagnostics import Diagnostic, Position, in_reading_order
+from sidecar.config.document import Document, LayerSource
+
+
+class LayerFiles(NamedTuple):
+    """One `-c` directory, read: its name and its files as (name, bytes), sorted by name."""
+
+    name: str
+    files: tuple[tuple[str, bytes], ...]
+
+
+class Loaded(NamedTuple):
+    """`layers` hold the documents that are whole; whether they may be used, the errors among `diagnostics` say."""
+
+    layers: tuple[LayerSource, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def load(layers: Sequence[tuple[str, Sequence[tuple[str, bytes]]]], environ: Mapping[str, str], now: float) -> Loaded:
+    """Read, validate and check. A layer is (name, [(file name, bytes)]); files are called `layer/file` in positions.
+
+    `environ` fills `${NAME}` where a field allows it; `now` is Unix seconds. Never raises on what authors wrote.
+    """
+    read = [_layer(name, files, environ) for name, files in layers]
+    diagnostics = [item for layer in read for item in layer.diagnostics]
+    diagnostics += references.check([layer.facts for layer in read], now)
+    names = [name for layer in read for name in layer.names]
+    return Loaded(tuple(LayerSource(layer.facts.name, layer.facts.documents) for layer in read), in_reading_order(diagnostics, names))
+
+
+class _Layer(NamedTuple):
+    facts: references.Layer
+    names: tuple[str, ...]
+    diagnostics: list[Diagnostic]
+
+
+def _layer(name: str, files: Sequence[tuple[str, bytes]], environ: Mapping[str, str]) -> _Layer:
+    documents: list[Document] = []
+    broken: set[tuple[str, str]] = set()
+    sources = [source.read(f"{name}/{file}" if name else file, data) for file, data in files]
+    unread = False
+    for each in sources:
+        unread = unread or each.lost
+        for root in each.roots:
+            made = validate.document(each, root, name, environ)
+            if isinstance(made, Document):
+                documents.append(made)
+            elif made is None:
+                unread = True
+            else:
+                broken.add(made)
+    diagnostics = [item for each in sources for item in each.diagnostics]
+    if not any(each.roots or each.lost for each in sources):
+        diagnostics.append(Diagnostic("error", "no-documents", "there are no documents here", Position(name or "."), "a layer is a directory with `*.yaml` files"))
+    facts = references.Layer(name, tuple(documents), frozenset(broken), unread)
+    return _Layer(facts, tuple(each.name for each in sources), diagnostics)

@@ -1,0 +1,184 @@
+"""What conditions see: the call, the principal, the reply as plain mappings, made only for those that are read.
+
+Names and types are declared in `expr/environment.py`, its counterpart. A `View` holds the bindings of one decision for one
+model and runs conditions over them; variables are computed when first read, once per view. Knows nothing of effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from sidecar.call import Call, Tool
+from sidecar.compiler.candidates import Candidates
+from sidecar.compiler.memo import Memo
+from sidecar.compiler.rules import Condition, Variables
+from sidecar.expr import UNKNOWN, Fault
+from sidecar.expr.values import EvalError, Timestamp
+from sidecar.principal import Principal
+
+People = Memo[Principal, Mapping[str, object]]
+"""`principal` bindings by caller: credentials/ keeps one object per live credential."""
+
+
+class View:
+    """One decision's bindings, for one model of the call."""
+
+    __slots__ = ("_scopes", "bindings")
+
+    def __init__(self, bindings: dict[str, Any]) -> None:
+        self.bindings = bindings
+        self._scopes: dict[Variables, LazyVariables] | None = None
+
+    def test(self, condition: Condition | None) -> str:
+        """`true` | `false` | `error` | `unknown`. Only `True` is true; a false part decides, whatever the others do (CEL's `&&`)."""
+        if condition is None:
+            return "true"
+        if condition.variables is not None:
+            self._enter(condition.variables)
+        worst = "true"
+        for program in condition.programs:
+            value = program(self.bindings)
+            if value is True:
+                continue
+            if value is False:
+                return "false"
+            worst = "unknown" if value is UNKNOWN and worst == "true" else worst if value is UNKNOWN else "error"
+        return worst
+
+    def value(self, condition: Condition) -> Any:
+        """The value of a one-part expression: a key of a quota. May be a `Fault`."""
+        if condition.variables is not None:
+            self._enter(condition.variables)
+        return condition.programs[0](self.bindings)
+
+    def _enter(self, variables: Variables) -> None:
+        if self._scopes is None:
+            self._scopes = {}
+        scope = self._scopes.get(variables)
+        if scope is None:
+            scope = self._scopes[variables] = LazyVariables(variables, self.bindings)
+        self.bindings["variables"] = scope
+
+
+class LazyVariables(dict[str, Any]):
+    """`variables` of one document. Reading one that failed is an error wherever it is read, never an absence."""
+
+    __slots__ = ("_bindings", "_faults", "_variables")
+
+    def __init__(self, variables: Variables, bindings: dict[str, Any]) -> None:
+        super().__init__()
+        self._variables = variables
+        self._bindings = bindings
+        self._faults: dict[str, Fault] = {}
+
+    def __missing__(self, name: str) -> Any:
+        fault = self._faults.get(name)
+        if fault is None:
+            value = self._variables.programs[name](self._bindings)
+            if not isinstance(value, Fault):
+                self[name] = value
+                return value
+            fault = self._faults[name] = value
+        raise EvalError(fault.message)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._variables.programs
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As `[]`, for those that are declared."""
+        return self[name] if name in self._variables.programs else default
+
+
+def of_principal(principal: Principal, people: People) -> Mapping[str, object]:
+    """The `principal` binding, remembered."""
+    return people.get(principal) or people.keep(principal, lambda: _principal(principal))
+
+
+def _principal(principal: Principal) -> dict[str, object]:
+    return {
+        "id": principal.id,
+        "kind": principal.kind,
+        "team": principal.team,
+        "groups": principal.groups,
+        "roles": principal.roles,
+        "claims": principal.claims,
+        "actors": principal.actors,
+    }
+
+
+def of_call(call: Call, model: str) -> dict[str, Any]:
+    """The `call` binding for one model. Absent: `args` and `tool` but on a tool call; what is not known raises when read."""
+    bound: dict[str, Any] = {
+        "id": call.id,
+        "protocol": call.protocol,
+        "operation": call.operation,
+        "dialect": call.dialect,
+        "target": call.target,
+        "model": model,
+        "requested_model": call.target,
+        "upstreams": [member.upstream for member in call.members],
+        "stream": call.stream,
+        "tokens": call.tokens,
+        "bytes": call.bytes,
+        "params": call.params,
+    }
+    if call.tool is not None:
+        bound["tool"] = of_tool(call.tool)
+        bound["args"] = UNREADABLE if call.tool.args is None else call.tool.args
+    return bound
+
+
+class Unreadable(dict[str, Any]):
+    """Arguments that are there and not known: `has(call.args)` is true, and whatever is read of them is an error.
+
+    An absence would let `has(call.args.path) && …` be false and a deny be passed by.
+    """
+
+    def _read(self, *_: object) -> NoReturn:
+        raise EvalError("the arguments are not known")
+
+    __getitem__ = __contains__ = __iter__ = __len__ = get = keys = items = values = __eq__ = __ne__ = _read  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
+
+
+UNREADABLE = Unreadable()
+
+
+def of_tool(tool: Tool) -> dict[str, Any]:
+    """The `call.tool` binding."""
+    return {"name": tool.name, "server": tool.server}
+
+
+def of_source(call: Call) -> dict[str, Any]:
+    """The `source` binding."""
+    source = call.source
+    return {"ip": source.ip, "loopback": source.loopback, "namespace": source.namespace, "pod": source.pod}
+
+
+def views(
+    call: Call,
+    principal: Principal,
+    candidates: Candidates,
+    *,
+    now: float,
+    people: People,
+    reply: Mapping[str, object] | None = None,
+) -> tuple[tuple[int, View], ...]:
+    """One view per group of members that share a model, each with its bits. `now` is Unix seconds."""
+    roots = candidates.roots
+    shared: dict[str, Any] = {}
+    if "principal" in roots:
+        shared["principal"] = of_principal(principal, people)
+    if "source" in roots:
+        shared["source"] = of_source(call)
+    if "now" in roots:
+        shared["now"] = Timestamp(now * 1_000_000_000)
+    if reply is not None:
+        shared["reply"] = reply
+    if len(candidates.groups) == 1:
+        ((mask, model),) = candidates.groups
+        if "call" in roots:
+            shared["call"] = of_call(call, model)
+        return ((mask, View(shared)),)
+    return tuple((mask, View({**shared, "call": of_call(call, model)})) for mask, model in candidates.groups)

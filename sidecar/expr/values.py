@@ -1,0 +1,251 @@
+"""Values of conditions at run time, their kinds, equality and order; and the errors that evaluation knows.
+
+Plain Python values stand for CEL's: bool, int, float, str, bytes, None, list or tuple, mapping. What Python lacks is here:
+`Uint`, `Timestamp` and `Duration` (nanoseconds), `Maybe` (optionals), `TypeValue`. Knows nothing of syntax or static types.
+
+Messages of errors name types and names, never values: a condition reads prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, Final, NoReturn
+
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
+UINT_MAX: Final = 2**64 - 1
+SECOND: Final = 1_000_000_000
+TIMESTAMP_MIN: Final = -62_135_596_800 * SECOND
+TIMESTAMP_MAX: Final = 253_402_300_800 * SECOND - 1
+DURATION_MAX: Final = 315_576_000_000 * SECOND
+SIZE_LIMIT: Final = 2**26
+"""Characters or elements that one step may build. Far above the largest body; stops doubling."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 the same object; `datetime.UTC` reads worse beside `timezone(offset)`
+
+
+class EvalError(Exception):
+    """An error that CEL knows: `&&` and `||` may absorb it, else it becomes a `Fault`."""
+
+
+class UnknownReached(EvalError):
+    """The value asked for is not known (yet). Beats every other error."""
+
+
+FAILURES: Final = (EvalError, TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError)
+"""What a closure may raise. All but `EvalError` mean that a binding is not of its declared type (typed closures do not look)."""
+
+
+class Fault:
+    """The condition could not be evaluated; `message` says why. Never true or false: testing it is a bug that raises."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"Fault({self.message!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Fault and other.message == self.message
+
+    def __hash__(self) -> int:
+        return hash(self.message)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a Fault is neither true nor false: compare with `is True`")
+
+
+def _unknown(*_: object) -> NoReturn:
+    raise UnknownReached("the value is not known")
+
+
+class Unknown:
+    """The type of `UNKNOWN`. Selecting from it gives it again; any other use of it ends the evaluation as unknown."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: object) -> Unknown:
+        return self
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _unknown  # type: ignore[assignment]
+    __bool__ = __len__ = __iter__ = __contains__ = _unknown
+    __hash__ = object.__hash__
+
+
+UNKNOWN: Final = Unknown()
+
+
+class Uint(int):
+    """An unsigned 64-bit integer (`1u`)."""
+
+    __slots__ = ()
+
+
+class Timestamp(int):
+    """Nanoseconds since the Unix epoch."""
+
+    __slots__ = ()
+
+
+class Duration(int):
+    """Nanoseconds."""
+
+    __slots__ = ()
+
+
+class Missing:
+    """The type of `MISSING`, which stands for a key that is not there."""
+
+    __slots__ = ()
+
+
+MISSING: Final = Missing()
+
+
+class Maybe:
+    """An optional value; `MISSING` inside is `optional.none()`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "optional.none()" if self.value is MISSING else f"optional.of({self.value!r})"
+
+
+NONE: Final = Maybe(MISSING)
+
+
+class TypeValue(str):
+    """A type as a value (`type(x) == int`), by its CEL name."""
+
+    __slots__ = ()
+
+
+KINDS: dict[type, str] = {
+    bool: "bool", int: "int", Uint: "uint", float: "double", str: "string", bytes: "bytes", list: "list", tuple: "list",
+    dict: "map", type(None): "null", Timestamp: "timestamp", Duration: "duration", Maybe: "optional", TypeValue: "type",
+}  # fmt: skip
+NUMBERS: Final = frozenset({int, float, Uint})
+_SAME: Final = frozenset({str, int, float, bool, bytes, Uint, Timestamp, Duration, TypeValue, type(None)})
+_ORDERED: Final = frozenset({str, int, float, bool, bytes, Uint, Timestamp, Duration})
+
+
+@lru_cache(maxsize=256)
+def _kind_of_class(cls: type) -> str:
+    if issubclass(cls, Mapping):
+        return "map"
+    if issubclass(cls, datetime):
+        return "timestamp"
+    return "unsupported"
+
+
+def kind(value: object) -> str:
+    """The CEL kind of a value. Raises UnknownReached for UNKNOWN."""
+    found = KINDS.get(type(value))
+    if found is None:
+        if value is UNKNOWN:
+            _unknown()
+        found = _kind_of_class(type(value))
+    return found
+
+
+def no_overload(name: str, *values: object) -> EvalError:
+    """The error for a function that does not take values of these kinds."""
+    return EvalError(f"`{name}` is not defined for {', '.join(f'`{kind(v)}`' for v in values)}")
+
+
+def equals(left: Any, right: Any) -> bool:
+    """CEL equality: numbers by value, different kinds unequal, lists and maps by content. Raises UnknownReached."""
+    a, b = type(left), type(right)
+    if a is b and a in _SAME:
+        return bool(left == right)
+    if a in NUMBERS and b in NUMBERS:
+        return bool(left == right)
+    what = kind(left)
+    if what != kind(right):
+        return False
+    if what == "list":
+        return len(left) == len(right) and all(map(equals, left, right))
+    if what == "map":
+        return len(left) == len(right) and all(_entry_equals(k, v, right) for k, v in left.items())
+    if what == "optional":
+        return (left is right) if MISSING in (left.value, right.value) else equals(left.value, right.value)
+    if what == "timestamp":
+        return to_timestamp(left) == to_timestamp(right)
+    raise no_overload("==", left, right)
+
+
+def _entry_equals(key: object, value: object, other: Mapping[Any, Any]) -> bool:
+    found = find(other, key)
+    return found is not MISSING and equals(value, found)
+
+
+def order(left: Any, right: Any, name: str) -> tuple[Any, Any]:
+    """The two values made comparable by Python. Raises EvalError where CEL has no order between them."""
+    a, b = type(left), type(right)
+    if (a is b and a in _ORDERED) or (a in NUMBERS and b in NUMBERS):
+        return left, right
+    if kind(left) == kind(right) == "timestamp":
+        return to_timestamp(left), to_timestamp(right)
+    raise no_overload(name, left, right)
+
+
+def find(mapping: Mapping[Any, Any], key: Any) -> Any:
+    """The value at `key`, or MISSING. Python takes True for 1 in a dict and CEL does not, hence the scan. Raises EvalError."""
+    cls = type(key)
+    if cls is str:
+        return mapping.get(key, MISSING)
+    if cls is not bool and cls not in NUMBERS:
+        raise EvalError(f"a `{kind(key)}` cannot be a map key")
+    value = mapping.get(key, MISSING)
+    if value is not MISSING and key in (0, 1) and not any(k == key and (type(k) is bool) is (cls is bool) for k in mapping):
+        return MISSING
+    return value
+
+
+def contains(items: Any, value: Any) -> bool:
+    """`value in items` for a list or the keys of a map. Raises EvalError, UnknownReached."""
+    what = kind(items)
+    if what == "map":
+        return find(items, value) is not MISSING
+    if what != "list":
+        raise no_overload("in", value, items)
+    unknown = False
+    for item in items:
+        if item is UNKNOWN:
+            unknown = True
+        elif equals(item, value):
+            return True
+    return False if not unknown else _unknown()
+
+
+def to_timestamp(value: Any) -> Timestamp:
+    """A `Timestamp` from what a binding may hold: one already, a datetime (naive is UTC) or Unix seconds as a number."""
+    if type(value) is Timestamp:
+        return value
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)  # noqa: UP017 see EPOCH
+        return Timestamp((aware - EPOCH) // timedelta(microseconds=1) * 1000)
+    if type(value) in NUMBERS:
+        return Timestamp(int(value * SECOND))
+    raise EvalError(f"a `{kind(value)}` stands where a timestamp was declared")
+
+
+def known(value: Any) -> bool:
+    """Is there no UNKNOWN anywhere in this result?"""
+    if value is UNKNOWN:
+        return False
+    what = kind(value)
+    if what == "list":
+        return all(map(known, value))
+    if what == "map":
+        return all(map(known, value.values()))
+    return known(value.value) if what == "optional" and value is not NONE else True

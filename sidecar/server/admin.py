@@ -1,0 +1,151 @@
+"""The admin API: status, documents, decisions, explain. Every answer needs the admin credential, on loopback too.
+
+The agent shares this loopback, so the token lies in a file of mode 0600 and is given to nobody. Built on aiohttp: nothing
+here is on the way of a call.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from sidecar.server import tls
+from sidecar.server.guard import Guard
+from sidecar.workbench import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sidecar.config.documents import Address
+    from sidecar.server.app import Sidecar
+
+TOKEN_FILE = "admin.token"  # noqa: S105  (a file's name)
+PREFIX = "/api/v1"
+
+
+def token(state: Path) -> str:
+    """The admin token of this state directory, made on first use; its file is 0600."""
+    path = state / TOKEN_FILE
+    if not path.exists():
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(f"sca_{secrets.token_urlsafe(32)}\n")
+    return path.read_text().strip()
+
+
+class Admin:
+    """Its application and its port."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self._sidecar = sidecar
+        self._guard = Guard(sidecar.settings, sidecar.settings.admin)
+        self._token = token(sidecar.state).encode()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, address: Address) -> int:
+        """Serve; returns the port."""
+        app = web.Application(middlewares=[self._checked], client_max_size=8 * 2**20)
+        app.router.add_get(f"{PREFIX}/status", self._status)
+        app.router.add_get(f"{PREFIX}/documents", self._documents)
+        app.router.add_get(f"{PREFIX}/decisions", self._decisions)
+        app.router.add_post(f"{PREFIX}/explain", self._explain)
+        app.router.add_post(f"{PREFIX}/reload", self._reload)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        context = tls.context(address.tls) if address.tls else None
+        site = web.TCPSite(self._runner, address.host, address.port, ssl_context=context)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _checked(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        wrong = self._guard.wrong([(name.lower(), value) for name, value in request.headers.items()])
+        if wrong:
+            return _problem(403, wrong)
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            return _problem(401, f"an admin credential is needed: the token in {TOKEN_FILE} of the state directory", {"www-authenticate": "Bearer"})
+        if request.method == "POST" and request.content_type != "application/json":
+            return _problem(415, "the body must be `application/json`")
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return _problem(error.status, error.reason)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return _json(status(self._sidecar))
+
+    async def _documents(self, request: web.Request) -> web.Response:
+        snapshot = self._sidecar.services.active().snapshot
+        return _json({"digest": snapshot.digest, "documents": [_document(d) for d in snapshot.documents]})
+
+    async def _decisions(self, request: web.Request) -> web.Response:
+        return _json({"decisions": [json.loads(line) for line in self._sidecar.services.recorder.recent()]})
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        try:
+            asked = await request.json()
+            return _json(explain.explain(self._sidecar.services.active().snapshot, asked, now=self._sidecar.services.clock()))
+        except (ValueError, KeyError, TypeError) as error:
+            return _problem(400, f"this is no call to explain: {type(error).__name__}")
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        done = await self._sidecar.live.reload()
+        return _json(status(self._sidecar), 200 if done else 409)
+
+
+def status(sidecar: Sidecar) -> dict[str, Any]:
+    """What runs, and why it is not ready where it is not."""
+    active, outcome = sidecar.services.active(), sidecar.live.outcome
+    return {
+        "ready": sidecar.ready and not sidecar.services.recorder.down,
+        "why": _why(sidecar),
+        "mode": sidecar.settings.mode,
+        "digest": active.snapshot.digest,
+        "generation": active.generation,
+        "configuration": {"healthy": outcome.healthy, "loads": outcome.reloads, "failures": outcome.failures},
+        "diagnostics": [_diagnostic(item) for item in outcome.diagnostics],
+        "inflight": sidecar.services.inflight,
+        "ports": dict(sidecar.ports),
+        "upstreams": dict(active.core.health()),
+        "store": sidecar.settings.store,
+        "core": sidecar.settings.core,
+    }
+
+
+def _why(sidecar: Sidecar) -> list[str]:
+    reasons = {
+        "starting or draining": not sidecar.ready,
+        "a record sink is down": sidecar.services.recorder.down,
+        "the newest configuration does not load; the last good one is in force": not sidecar.live.outcome.healthy,
+    }
+    return [reason for reason, holds in reasons.items() if holds]
+
+
+def _document(document: Any) -> dict[str, Any]:
+    return {"kind": document.kind, "name": document.name, "labels": dict(document.labels), "where": f"{document.file}:{document.line}", "layer": document.layer}
+
+
+def _diagnostic(item: Any) -> dict[str, Any]:
+    where = f"{item.position.file}:{item.position.line}:{item.position.column}"
+    return {"severity": item.severity, "code": item.code, "message": item.message, "where": where, "hint": item.hint}
+
+
+def _json(data: Any, status: int = 200) -> web.Response:
+    return web.json_response(data, status=status)
+
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
+    """RFC 9457."""
+    return web.json_response({"status": status, "detail": detail}, status=status, headers=headers, content_type="application/problem+json")

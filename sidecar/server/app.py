@@ -1,0 +1,193 @@
+"""The assembled sidecar: ports, stores, cores and the live configuration, joined once. `cli/run` and the test kit start this.
+
+Order of start: the configuration is loaded and tested before any port opens; the data port opens last, so that what answers
+there is ready. Order of stop: readiness drops, the data port drains, then stores and records close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.credentials import Authenticator
+from sidecar.errors import ConfigError
+from sidecar.gate import Gate
+from sidecar.live import Active, Live
+from sidecar.route import build as build_core
+from sidecar.route.channel import Channel
+from sidecar.server import tls
+from sidecar.server.health import Health
+from sidecar.server.listener import Listener, ListenLimits
+from sidecar.server.services import Services
+from sidecar.server.way import Way
+from sidecar.store import owners as owner_stores
+from sidecar.store.memory import MemoryStore
+from sidecar.store.refusals import Refusals
+from sidecar.telemetry import open_recorder
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import open_tracer
+from sidecar.workbench.files import read_layers
+from sidecar.workbench.prepare import Prepared, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sidecar.compiler.snapshot import Snapshot
+    from sidecar.config.documents import Address, Settings
+    from sidecar.server.admin import Admin
+    from sidecar.server.inbound import Read
+    from sidecar.server.settle import Settlement
+    from sidecar.decision import Decision
+
+OnFinished = "Callable[[Read, Decision, int, Settlement | None], None]"
+
+
+def load(directories: Sequence[str], environ: Mapping[str, str], now: float) -> Prepared:
+    """Read, compile and test the configuration. Raises ConfigError with every diagnostic."""
+    prepared = prepare(read_layers(directories), environ, now)
+    if prepared.snapshot is None:
+        raise ConfigError("the configuration does not load", prepared.diagnostics)
+    return prepared
+
+
+class Sidecar:
+    """One running sidecar. `ports` is filled by `start`: data, admin, health."""
+
+    def __init__(
+        self,
+        directories: Sequence[str],
+        *,
+        prepared: Prepared,
+        environ: Mapping[str, str],
+        state: Path,
+        on_finished: Callable[[Read, Decision, int, Settlement | None], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if prepared.snapshot is None:
+            raise ConfigError("the configuration does not load", prepared.diagnostics)
+        self._directories = tuple(directories)
+        self._prepared = prepared
+        self._environ = environ
+        self._clock = clock
+        self._on_finished = on_finished
+        self._tasks: list[asyncio.Task[None]] = []
+        self.state = state
+        self.settings: Settings = prepared.snapshot.settings
+        self.ports: dict[str, int] = {}
+        self.admin: Admin | None = None
+        self.ready = False
+
+    # ------------------------------------------------------------ start
+
+    async def start(self) -> None:
+        """Open everything. Raises ConfigError or OSError; then nothing stays open."""
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.channel = Channel()
+        self.owners = owner_stores.open_store(self.settings.database, self.state)
+        self.metrics = Metrics()
+        self.live = Live(lambda: read_layers(self._directories), self._build, self._environ, self._clock, self._swapped)
+        self.services = self._services()
+        await self.live.start(self._prepared)
+        await self._open_ports()
+        self.ready = True
+        self._spawn(self.live.watch(self._directories))
+        self._spawn(self._open_admin())
+
+    def _services(self) -> Services:
+        self.counters = MemoryStore(self._clock)
+        return Services(
+            self.settings,
+            live=self.live,
+            counters=self.counters,
+            owners=self.owners,
+            refusals=Refusals(self.settings.limits.refusals),
+            recorder=open_recorder(self.settings.records, self.state),
+            metrics=self.metrics,
+            tracer=open_tracer(self.settings.telemetry),
+            on_finished=self._on_finished,
+            clock=self._clock,
+        )
+
+    async def _build(self, snapshot: Snapshot) -> Active:
+        """Join a snapshot with what serves it: fetch keys, open pools."""
+        verifier = Authenticator(snapshot.identity, environ=self._environ, clock=self._clock, trace=None)
+        await verifier.warm()
+        core = build_core(snapshot, self.settings, channel=self.channel, environ=self._environ, clock=self._clock, rand=random.random)
+
+        async def close() -> None:
+            await core.close()
+            await verifier.close()
+
+        return Active(snapshot, Gate(verifier, self.counters, self.owners), core, close)
+
+    def _swapped(self, active: Active, healthy: bool) -> None:
+        self.metrics.generation(active.snapshot.digest, active.generation, healthy=healthy, rules=active.snapshot.rule_names)
+
+    async def _open_ports(self) -> None:
+        limits = self.settings.limits
+        listen = ListenLimits(
+            body=limits.body,
+            head=limits.header_bytes,
+            headers=limits.headers,
+            client_timeout=limits.client_timeout,
+            idle=limits.idle,
+        )
+        self._listeners: dict[str, Listener] = {}
+        await self._listen("health", Listener(Health(self), ListenLimits(body=0), on_bug=self.services.report_bug), self.settings.health)
+        await self._listen("data", Listener(Way(self.services), listen, on_bug=self.services.report_bug), self.settings.listen)
+
+    async def _listen(self, name: str, listener: Listener, address: Address) -> None:
+        context = tls.context(address.tls) if address.tls else None
+        self.ports[name] = await listener.start(address.host, address.port, context)
+        self._listeners[name] = listener
+        if address.tls is not None and context is not None:
+            self._spawn(tls.watch(address.tls, context))
+
+    async def _open_admin(self) -> None:
+        """After the data port: aiohttp takes longer to import than all the rest, and no call needs it."""
+        from sidecar.server.admin import Admin  # noqa: PLC0415  (see above)
+
+        self.admin = Admin(self)
+        self.ports["admin"] = await self.admin.start(self.settings.admin)
+
+    def _spawn(self, coroutine: object) -> None:
+        self._tasks.append(asyncio.ensure_future(coroutine))  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------ stop
+
+    async def close(self, grace: float | None = None) -> None:
+        """Drain: readiness drops, no new calls, open ones finish within the grace (seconds; `limits.drain`)."""
+        self.ready = False
+        self.services.draining = True
+        wait = self.settings.limits.drain if grace is None else grace
+        await self._listeners["data"].close(wait)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        if self.admin is not None:
+            await self.admin.close()
+        await self._listeners["health"].close(0)
+        await self._shut()
+
+    async def _shut(self) -> None:
+        await self.live.close()
+        await self.channel.close()
+        await self.owners.close()
+        self.services.tracer.close()
+        self.services.recorder.close()
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """Where records, keys and databases lie: `$SIDECAR_STATE`, else the user's state directory."""
+    given = environ.get("SIDECAR_STATE")
+    if given:
+        return Path(given)
+    base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME", "."), ".local", "state")  # noqa: PTH118
+    return Path(base) / "sidecar"

@@ -1,0 +1,74 @@
+"""From an `Exchange` to a `Call`: find the dialect, read the body, note who claims to ask. Raises CallError on what it cannot read.
+
+What comes out is judged and sent; the caller's bytes are not looked at again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from sidecar import wire
+from sidecar.errors import WrongMediaType
+from sidecar.server import presented
+from sidecar.telemetry import tracing
+from sidecar.wire import paths
+from sidecar.wire.base import WireRequest
+
+if TYPE_CHECKING:
+    from sidecar.call import Call
+    from sidecar.principal import Presented
+    from sidecar.server.listener import Exchange
+    from sidecar.server.services import Services
+    from sidecar.wire.base import Codec
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+class Read(NamedTuple):
+    """One call as it was read. `started` is nanoseconds of the monotonic clock."""
+
+    codec: Codec
+    call: Call
+    presented: tuple[Presented, ...]
+    request_id: str
+    started: int
+
+
+def read(exchange: Exchange, services: Services) -> Read:
+    """The call in an exchange. Raises CallError."""
+    started = services.monotonic()
+    path, query = paths.canonical(exchange.target)
+    codec, parts = wire.match(exchange.method, path, exchange.headers)
+    if exchange.body:
+        _media_type(exchange)
+    request = WireRequest(exchange.method, path, query, exchange.headers, exchange.body)
+    call = codec.read_call(services.new_id(), request, parts)
+    call = replace(call, source=presented.source(exchange, services.proxies), trace=_trace(exchange))
+    return Read(codec, call, presented.credentials(exchange, query), request_id(exchange.headers, call.id), started)
+
+
+def _media_type(exchange: Exchange) -> None:
+    """JSON in UTF-8 only: a form or a text body would be read one way here and another way upstream."""
+    for name, value in exchange.headers:
+        if name == "content-type":
+            kind, _, parameters = value.partition(";")
+            if kind.strip().lower() == "application/json" and (not parameters or "charset" not in parameters.lower() or "utf-8" in parameters.lower()):
+                return
+    raise WrongMediaType("the body must be `application/json` in UTF-8")
+
+
+def request_id(headers: list[tuple[str, str]], fallback: str) -> str:
+    """The caller's own request id where it is a plain token, else ours."""
+    for name, value in headers:
+        if name == "x-request-id":
+            return value if REQUEST_ID.match(value) else fallback
+    return fallback
+
+
+def _trace(exchange: Exchange) -> tuple[str, str] | None:
+    for name, value in exchange.headers:
+        if name == "traceparent":
+            return tracing.parse(value)
+    return None

@@ -1,0 +1,57 @@
+"""What every answer carries on its way out: ids, rate headers, the few upstream headers that travel on; and the ids it tells.
+
+Shared by whole replies, streams and refusals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.decision import Refusal
+from sidecar.need import Unavailable
+from sidecar.wire import ratelimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.decision import Decision
+    from sidecar.server.inbound import Read
+    from sidecar.server.services import Services
+
+Headers = list[tuple[str, str]]
+
+KEPT = frozenset({"content-type", "retry-after", "retry-after-ms", "openai-processing-ms", "openai-version"})
+"""Reply headers that travel on: cookies, organisation names and the upstream's own rate headers do not (WIRE.md)."""
+
+
+def marks(request_id: str, decision: str) -> Headers:
+    """The headers every answer carries."""
+    return [("x-request-id", request_id), ("x-sidecar-decision", decision)]
+
+
+def rate_headers(read: Read, decision: Decision) -> tuple[tuple[str, str], ...]:
+    """Rate headers of an allowed answer, in the dialect's own names and the IETF's."""
+    return ratelimits.headers(read.codec.family, decision.levels) if decision.levels else ()
+
+
+async def remember(services: Services, decision: Decision, minted: Sequence[tuple[str, str]], upstream: str) -> Refusal | None:
+    """Record who owns these ids, insert-only, before the client learns them. A store that is down is a no."""
+    if decision.principal is None:
+        return None
+    for kind, id in minted:
+        owned = await services.owners.put(kind, id, decision.principal.id, upstream)
+        if isinstance(owned, Unavailable) or owned.principal != decision.principal.id:
+            return Refusal(kind="unavailable", status=503, code="owner_store_unavailable", message="the owner of a new id could not be recorded", decision=decision.id)
+    return None
+
+
+def head(read: Read, decision: Decision, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers of an answer that is relayed."""
+    kept = [(name, value) for name, value in headers if name in KEPT]
+    kept += marks(read.request_id, decision.id)
+    if read.codec.family == "anthropic":
+        kept.append(("request-id", read.request_id))
+    if decision.levels:
+        kept += rate_headers(read, decision)
+    kept += [("x-sidecar-warning", text) for text in decision.obligations.warn]
+    return kept

@@ -1,0 +1,115 @@
+"""Every no, in the caller's own dialect. Its counterpart is `wire/*_errors`, which knows the shapes; here is only which no it is.
+
+A refusal of something that never became a call (framing, an unknown path, JSON with two readings) still has an id and a
+record, so that nothing is refused that cannot be asked about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sidecar import wire
+from sidecar.call import Call
+from sidecar.decision import Decision, Refusal
+from sidecar.errors import CallError, PermitError, SidecarError, UpstreamError
+from sidecar.server import inbound
+from sidecar.server.outward import Headers, marks
+
+if TYPE_CHECKING:
+    from sidecar.live import Active
+    from sidecar.server.inbound import Read
+    from sidecar.server.listener import Exchange
+    from sidecar.server.services import Services
+
+Whole = tuple[int, Headers, bytes]
+
+KIND_BY_STATUS = {400: "malformed", 404: "not_found", 405: "method", 408: "timeout", 413: "too_large", 415: "media_type"}
+
+
+def answer(services: Services, exchange: Exchange, read: Read, decision: Decision) -> None:
+    """Refuse what was decided."""
+    refusal = decision.refusal
+    if refusal is None:
+        raise PermitError("a yes is no refusal")
+    whole = read.codec.refuse(disclosed(services, refusal), read.request_id)
+    exchange.respond(whole.status, [*whole.headers, *marks(read.request_id, decision.id)], whole.body)
+    services.finished(read, decision, status=whole.status)
+
+
+def malformed(services: Services, active: Active, exchange: Exchange, error: CallError) -> None:
+    """Refuse and record what could not be read as a call."""
+    decision = unread_decision(services, exchange.method, exchange.target, error)
+    services.record_unread(active, decision)
+    status, headers, body = _shaped(services, exchange.target, exchange.headers, decision)
+    exchange.respond(status, headers, body)
+
+
+def unread(services: Services, method: str, target: str, headers: Headers, error: CallError) -> Whole:
+    """The same for the listener, which has no exchange yet."""
+    decision = unread_decision(services, method, target, error)
+    services.record_unread(services.active(), decision)
+    return _shaped(services, target, headers, decision)
+
+
+def unread_decision(services: Services, method: str, target: str, error: CallError) -> Decision:
+    """A decision about something that is no call: content-free, and always a no."""
+    id = services.new_id()
+    call = Call(id=id, protocol="llm", operation="unknown", dialect=wire.family_of(target), target="", method=method[:16])
+    refusal = Refusal(kind=KIND_BY_STATUS.get(error.status, "malformed"), status=error.status, code=error.code, message=error.message, decision=id)
+    return Decision(id=id, call=call, principal=None, effect="deny", refusal=refusal, now=services.clock())
+
+
+def _shaped(services: Services, target: str, headers: Headers, decision: Decision) -> Whole:
+    refusal = decision.refusal
+    if refusal is None:
+        raise PermitError("a yes is no refusal")
+    request_id = inbound.request_id(headers, decision.id)
+    whole = wire.refuse(wire.family_of(target), refusal, request_id)
+    return whole.status, [*whole.headers, *marks(request_id, decision.id)], whole.body
+
+
+def upstream(error: SidecarError, decision: str) -> Refusal:
+    """What an upstream's failure is to the caller (WIRE.md: 502, 504; never a 401 of its own)."""
+    return Refusal(kind="upstream", status=error.status, code=error.code, message=error.message or "the upstream failed", decision=decision)
+
+
+def failed(services: Services, exchange: Exchange, error: SidecarError) -> None:
+    """A dependency failed: records down, an upstream that did not answer."""
+    id = services.new_id()
+    kind = "upstream" if isinstance(error, UpstreamError) else "unavailable"
+    _bare(services, exchange, Refusal(kind=kind, status=error.status, code=error.code, message=error.message, decision=id))
+
+
+def bug(services: Services, exchange: Exchange, error: BaseException) -> None:
+    """Something we did not foresee: loud in the log, a plain 500 to the caller, nothing forwarded."""
+    services.report_bug(error)
+    _bare(services, exchange, Refusal(kind="unavailable", status=500, code="internal_error", message="the sidecar failed", decision=services.new_id()))
+
+
+def _bare(services: Services, exchange: Exchange, refusal: Refusal) -> None:
+    services.metrics.refused(refusal.kind)
+    if exchange.started:
+        exchange.abort()
+        return
+    request_id = inbound.request_id(exchange.headers, refusal.decision)
+    whole = wire.refuse(wire.family_of(exchange.target), refusal, request_id)
+    exchange.respond(whole.status, [*whole.headers, *marks(request_id, refusal.decision)], whole.body)
+
+
+def early(services: Services, method: str, target: str, headers: Headers) -> Whole | None:
+    """What is refused before its body is read: a Host or Origin that is not ours, no room, draining."""
+    refusal = services.turn_away(headers)
+    if refusal is None:
+        return None
+    request_id = inbound.request_id(headers, refusal.decision)
+    whole = wire.refuse(wire.family_of(target), refusal, request_id)
+    services.metrics.refused(refusal.kind)
+    return whole.status, [*whole.headers, *marks(request_id, refusal.decision)], whole.body
+
+
+def disclosed(services: Services, refusal: Refusal) -> Refusal:
+    """What of it may be told: with `denials: {disclose: id}` neither rule nor words."""
+    if services.settings.denials.disclose == "rule" or refusal.kind != "policy":
+        return refusal
+    return replace(refusal, rule="", help="", message="denied by policy")

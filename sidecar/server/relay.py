@@ -1,0 +1,135 @@
+"""The way back: send the permit, screen the reply, hand it over, settle. Whole replies here, streams in `stream.py`.
+
+Every tool call that a model proposes is decided and recorded before the client sees it; ids the provider minted are put
+on record before they are told. Nothing that no rule edited is re-serialised: it goes out as its own bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.call import Usage
+from sidecar.decision import Refusal
+from sidecar.errors import UpstreamError
+from sidecar.evaluate import reply as judge
+from sidecar.evaluate.listing import models
+from sidecar.server import refuse, stream
+from sidecar.server.outward import head, marks, rate_headers, remember
+from sidecar.server.settle import Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.decision import Decision
+    from sidecar.live import Active
+    from sidecar.route.base import Reply
+    from sidecar.server.inbound import Read
+    from sidecar.server.listener import Exchange
+    from sidecar.server.services import Services
+    from sidecar.wire.base import ReplyView
+
+async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision) -> None:
+    """Carry out a yes. Whatever happens, the reservation is settled once."""
+    settlement = Settlement(services, decision)
+    try:
+        if read.call.operation == "models":
+            listed(services, active, exchange, read, decision)
+        else:
+            await _sent(services, active, exchange, read, decision, settlement)
+    except UpstreamError as error:
+        settlement.refund()
+        _failed(services, exchange, read, decision, error)
+    finally:
+        settlement.close()
+
+
+def listed(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision) -> None:
+    """`/v1/models`: what this caller may use, from the snapshot; no upstream is asked."""
+    if decision.principal is None:
+        raise UpstreamError("a list without a principal")
+    names = models(active.snapshot, decision.principal, read.codec.family, decision.now)
+    whole = read.codec.listing(read.call, names)
+    exchange.respond(whole.status, [*whole.headers, *marks(read.request_id, decision.id), *rate_headers(read, decision)], whole.body)
+    services.finished(read, decision, status=whole.status)
+
+
+async def _sent(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, settlement: Settlement) -> None:
+    if decision.permit is None:
+        raise UpstreamError("a yes without a permit")
+    reply = await active.core.send(decision.permit)
+    exchange.on_gone(reply.body.close)
+    try:
+        if reply.status < 300 and read.call.stream and reply.header("content-type").startswith("text/event-stream"):
+            await stream.relay(services, active, exchange, read, decision, reply, settlement)
+        else:
+            await _whole(services, active, exchange, read, decision, reply, settlement)
+    finally:
+        reply.body.close()
+
+
+async def _whole(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement) -> None:
+    body = await reply.body.read(services.settings.limits.reply)
+    if reply.status >= 300:
+        _error_reply(services, exchange, read, decision, reply, body)
+        settlement.refund()
+        return
+    view = read.codec.read_reply(read.call, body)
+    settlement.served(reply.upstream, reply.model, view.usage or Usage(read.call.tokens, estimate(view), estimated=True), view.finish)
+    refusal = await judged(services, active, decision, view, reply)
+    if refusal is not None:
+        _refused(services, exchange, read, decision, refusal)
+        return
+    denied = proposals(services, active, decision, view)
+    data = read.codec.write_reply(view, denied) if denied else body
+    exchange.respond(reply.status, head(read, decision, reply.headers), data)
+    services.finished(read, decision, status=reply.status, settlement=settlement)
+
+
+def estimate(view: ReplyView) -> int:
+    """Our count of output tokens where the provider told none: a third of the bytes, rounded up."""
+    return sum(len(segment.text.encode()) + 2 for segment in view.segments) // 3
+
+
+def proposals(services: Services, active: Active, decision: Decision, view: ReplyView) -> Mapping[int, str]:
+    """Decide every proposed tool call; the denied ones with the text that takes their place."""
+    denied: dict[int, str] = {}
+    for index, tool in enumerate(view.tools):
+        text = services.judge_tool(active, decision, tool)
+        if text is not None:
+            denied[index] = text
+    return denied
+
+
+async def judged(services: Services, active: Active, decision: Decision, view: ReplyView, reply: Reply) -> Refusal | None:
+    """Response rules, then the owners of what was minted. A no, or None."""
+    if decision.principal is not None and judge.has_rules(active.snapshot, decision.call, decision.principal):
+        facts = judge.ReplyFacts(reply.status, ",".join(view.finish), view.usage.output_tokens if view.usage else estimate(view), tuple(t.target for t in view.tools))
+        refusal = services.judge_reply(active, decision, facts)
+        if refusal is not None:
+            return refusal
+    return await remember(services, decision, view.minted, reply.upstream)
+
+
+def _refused(services: Services, exchange: Exchange, read: Read, decision: Decision, refusal: Refusal) -> None:
+    whole = read.codec.refuse(refuse.disclosed(services, refusal), read.request_id)
+    exchange.respond(whole.status, [*whole.headers, *marks(read.request_id, decision.id)], whole.body)
+    services.finished(read, decision, status=whole.status)
+
+
+def _error_reply(services: Services, exchange: Exchange, read: Read, decision: Decision, reply: Reply, body: bytes) -> None:
+    """An upstream's own no: relayed where it is JSON in this dialect, else told in our words (HTML pages tell too much)."""
+    if reply.header("content-type").startswith("application/json") and body[:1] == b"{":
+        exchange.respond(reply.status, head(read, decision, reply.headers), body)
+        services.finished(read, decision, status=reply.status)
+        return
+    refusal = Refusal(kind="upstream", status=502, code="upstream_error", message=f"the upstream answered {reply.status} in no dialect", decision=decision.id)
+    _refused(services, exchange, read, decision, refusal)
+
+
+def _failed(services: Services, exchange: Exchange, read: Read, decision: Decision, error: UpstreamError) -> None:
+    """The upstream failed. Before the first byte a plain error; after it `stream` has already ended the answer."""
+    if exchange.gone or exchange.started:
+        exchange.abort()
+        services.finished(read, decision, status=499 if exchange.gone else error.status)
+        return
+    _refused(services, exchange, read, decision, refuse.upstream(error, decision.id))

@@ -1,0 +1,212 @@
+"""What every call shares: settings, stores, records, metrics, and the few steps of the way that touch several of them.
+
+Made once at start from the first snapshot's Settings; the snapshot itself is in `live`. It is the rim's side of the way:
+clocks, ids, counters. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+import time
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sidecar.decision import Decision, Refusal
+from sidecar.errors import ConfigError
+from sidecar.evaluate import ladder
+from sidecar.evaluate import reply as judge
+from sidecar.server.guard import Guard
+from sidecar.server.ids import Ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sidecar.call import Tool
+    from sidecar.config.documents import Settings
+    from sidecar.gate import Owners
+    from sidecar.live import Active, Live
+    from sidecar.server.inbound import Read
+    from sidecar.server.listener import Exchange
+    from sidecar.server.settle import Settlement
+    from sidecar.store.memory import MemoryStore
+    from sidecar.store.refusals import Refusals
+    from sidecar.telemetry.metrics import Metrics
+    from sidecar.telemetry.recorder import Recorder
+    from sidecar.telemetry.tracing import Tracer
+
+Finished = "Callable[[Read, Decision, int, Settlement | None], None]"
+
+
+class Services:
+    """Shared by all calls of one process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        live: Live,
+        counters: MemoryStore,
+        owners: Owners,
+        refusals: Refusals,
+        recorder: Recorder,
+        metrics: Metrics,
+        tracer: Tracer,
+        on_finished: Callable[[Read, Decision, int, Settlement | None], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.live = live
+        self.counters = counters
+        self.owners = owners
+        self.refusals = refusals
+        self.recorder = recorder
+        self.metrics = metrics
+        self.tracer = tracer
+        self.clock = clock
+        self.monotonic = time.perf_counter_ns
+        self.new_id = Ids()
+        self.proxies = tuple(ipaddress.ip_network(text, strict=False) for text in settings.trust.proxies)
+        self.guard = Guard(settings)
+        self.inflight = 0
+        self.inflight_bytes = 0
+        self.draining = False
+        self._on_finished = on_finished
+        self._proposed: dict[str, list[str]] = {}
+
+    def active(self) -> Active:
+        """The snapshot in force."""
+        if self.live.current is None:
+            raise ConfigError("nothing is loaded yet")
+        return self.live.current
+
+    # ------------------------------------------------------------ capacity
+
+    def enter(self, exchange: Exchange) -> None:
+        """A call begins."""
+        self.inflight += 1
+        self.inflight_bytes += len(exchange.body)
+
+    def leave(self, exchange: Exchange) -> None:
+        """A call has ended."""
+        self.inflight -= 1
+        self.inflight_bytes -= len(exchange.body)
+
+    def turn_away(self, headers: Sequence[tuple[str, str]]) -> Refusal | None:
+        """Why this request may not even send its body, or None."""
+        wrong = self.guard.wrong(headers)
+        if wrong:
+            return Refusal(kind="policy", status=403, code="forbidden_host", message=wrong, decision=self.new_id())
+        limits = self.settings.limits
+        if self.draining or self.inflight >= limits.inflight or self.inflight_bytes + _length(headers) > limits.inflight_bytes:
+            text = "the sidecar is shutting down" if self.draining else "too many calls at once"
+            return Refusal(kind="capacity", status=503, code="over_capacity", message=text, retry_after=1.0, retry=True, decision=self.new_id())
+        return None
+
+    # ------------------------------------------------------------ deciding
+
+    async def decide(self, active: Active, read: Read) -> Decision:
+        """Run the ladder; then count a refusal against its prober."""
+        now = self.clock()
+        steps = ladder.decide(active.snapshot, read.call, read.presented, codec=read.codec, now=now, decision_id=read.call.id)
+        decision = await active.gate.drive(steps, now)
+        if decision.refusal is not None and decision.refusal.kind in {"unauthenticated", "policy", "hidden", "not_found"}:
+            return self._probed(decision, now)
+        return decision
+
+    def _probed(self, decision: Decision, now: float) -> Decision:
+        """Refusals are not free: past `limits.refusals` a minute the answer is 429, whatever it would have been."""
+        who = decision.principal.id if decision.principal is not None else ""
+        wait = self.refusals.hit(who, decision.call.source.ip, now)
+        if wait is None:
+            return decision
+        text = "too many refused calls"
+        refusal = Refusal(kind="quota", status=429, code="rate_limit_exceeded", message=text, retry_after=wait, retry=True, decision=decision.id)
+        return replace(decision, refusal=refusal)
+
+    async def decide_again(self, read: Read, decision: Decision) -> Refusal | None:
+        """Decide a call that is under way under the snapshot now in force, without spending quota."""
+        active, now = self.active(), self.clock()
+        steps = ladder.decide(active.snapshot, read.call, (), codec=read.codec, now=now, decision_id=self.new_id(), principal=decision.principal, reserve=False)
+        again = await active.gate.drive(steps, now)
+        self.record(active, read, again)
+        return again.refusal
+
+    def stale(self, active: Active, judged_at: float) -> bool:
+        """Whether a stream judged then runs under a snapshot that was replaced `maxSnapshotAge` ago."""
+        current = self.live.current
+        if current is active or current is None or judged_at > current.since:
+            return False
+        return self.clock() - current.since >= self.settings.max_snapshot_age
+
+    def judge_tool(self, active: Active, decision: Decision, tool: Tool) -> str | None:
+        """Decide and record one proposed tool call. None lets it through; a text takes its place."""
+        if decision.principal is None:
+            raise ConfigError("a proposal without a principal")
+        verdict = judge.judge_tool(active.snapshot, decision.call, decision.principal, tool, now=self.clock(), decision_id=self.new_id())
+        self.recorder.write(verdict)
+        self.metrics.decision(verdict)
+        if self._on_finished is not None:
+            self._on_tool(verdict)
+        if verdict.refusal is None:
+            self._proposed.setdefault(decision.id, []).append(tool.target)
+            return None
+        return self._taken(verdict.refusal)
+
+    def _on_tool(self, verdict: Decision) -> None:
+        """Hook for the console: a proposal is a decision of its own."""
+
+    def _taken(self, refusal: Refusal) -> str:
+        """The short text that stands where a denied tool call stood."""
+        if self.settings.denials.disclose == "id":
+            return f"[tool call denied by policy; decision {refusal.decision}]"
+        words = f": {refusal.message}" if refusal.message else ""
+        return f"[tool call denied by {refusal.rule or 'policy'}{words}; decision {refusal.decision}]"
+
+    def proposed(self, decision: Decision) -> tuple[str, ...]:
+        """Tools proposed so far in this call's reply."""
+        return tuple(self._proposed.get(decision.id, ()))
+
+    def judge_reply(self, active: Active, decision: Decision, facts: judge.ReplyFacts, *, complete: bool = True) -> Refusal | None:
+        """Response rules. Records the verdict."""
+        if decision.principal is None:
+            raise ConfigError("a reply without a principal")
+        verdict = judge.judge_reply(
+            active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete
+        )
+        self.recorder.write(verdict)
+        self.metrics.decision(verdict)
+        return verdict.refusal
+
+    # ------------------------------------------------------------ telling
+
+    def record(self, active: Active, read: Read, decision: Decision) -> None:
+        """Write the record before anything leaves. Raises RecordsDown where `records.onError` is deny."""
+        self.recorder.write(decision, snapshot=active.snapshot.digest, request_id=read.request_id)
+        self.metrics.decision(decision)
+        self.metrics.overhead(self.monotonic() - read.started)
+
+    def record_unread(self, active: Active, decision: Decision) -> None:
+        """The same for what never became a call."""
+        self.recorder.write(decision, snapshot=active.snapshot.digest, request_id="")
+        self.metrics.decision(decision)
+
+    def finished(self, read: Read, decision: Decision, *, status: int, settlement: Settlement | None = None, released: int = 0) -> None:
+        """The answer is out: metrics, span, console. `released` counts streamed bytes."""
+        self._proposed.pop(decision.id, None)
+        self.metrics.finished(decision, status=status, settlement=settlement, released=released, nanoseconds=self.monotonic() - read.started)
+        self.tracer.finished(decision, status=status, settlement=settlement, nanoseconds=self.monotonic() - read.started)
+        if self._on_finished is not None:
+            self._on_finished(read, decision, status, settlement)
+
+    def report_bug(self, error: BaseException) -> None:
+        """Loud: the traceback on standard error (frames and types; the message may hold content and is left out)."""
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        sys.stderr.write(f"bug: {type(error).__name__}\n{frames}")
+        sys.stderr.flush()
+
+
+def _length(headers: Sequence[tuple[str, str]]) -> int:
+    value = next((value for name, value in headers if name == "content-length"), "0")
+    return int(value) if value.isdigit() else 0

@@ -1,0 +1,57 @@
+"""Settles one reservation exactly once: with true usage, or by giving it back. Nothing that was reserved is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.evaluate import quotas
+
+if TYPE_CHECKING:
+    from sidecar.call import Member, Usage
+    from sidecar.decision import Decision
+    from sidecar.server.services import Services
+
+
+class Settlement:
+    """One call's account. `usage` and `cost` are what it came to, for metrics, spans and the console."""
+
+    __slots__ = ("_decision", "_done", "_services", "cost", "finish", "model", "upstream", "usage")
+
+    def __init__(self, services: Services, decision: Decision) -> None:
+        self._services = services
+        self._decision = decision
+        self._done = False
+        self.usage: Usage | None = None
+        self.cost: float | None = None
+        self.upstream = ""
+        self.model = ""
+        self.finish: tuple[str, ...] = ()
+
+    def served(self, upstream: str, model: str, usage: Usage, finish: tuple[str, ...] = ()) -> None:
+        """It was answered: settle with what was used by whom."""
+        self.upstream, self.model, self.usage, self.finish = upstream, model, usage, finish
+        member = self._member()
+        if member is not None and member.price_input is not None and member.price_output is not None:
+            self.cost = usage.input_tokens * member.price_input + usage.output_tokens * member.price_output
+        self._settle(quotas.settlement(self._decision, usage, member))
+
+    def refund(self) -> None:
+        """It was not answered: tokens, dollars and the concurrency slot go back; the request stays counted."""
+        self._settle(quotas.refund())
+
+    def close(self) -> None:
+        """At the end of the way, whatever happened before."""
+        if not self._done:
+            self.refund()
+
+    def _settle(self, actual: dict[str, float]) -> None:
+        if self._done:
+            return
+        self._done = True
+        if self._decision.reservation:
+            self._services.counters.settle(self._decision.reservation, actual, self._services.clock())
+
+    def _member(self) -> Member | None:
+        permit = self._decision.permit
+        members = permit.members if permit is not None else ()
+        return next((m for m in members if m.upstream == self.upstream and m.model == self.model), None)

@@ -1,0 +1,185 @@
+"""A streamed reply, event by event as it arrives. The dialect's `StreamScreen` holds what must be judged; this drives it.
+
+A slow reader slows the upstream (each chunk is awaited out before the next is pulled), a client that leaves closes the
+upstream, and whichever way it ends the quota is settled: with the provider's usage, or when cut short with the larger
+of the provider's and our own count.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.call import Usage
+from sidecar.errors import UpstreamError
+from sidecar.evaluate import reply as judge
+from sidecar.server import refuse
+from sidecar.server.outward import head, marks, remember
+from sidecar.wire.base import Proposal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.decision import Decision, Refusal
+    from sidecar.live import Active
+    from sidecar.route.base import Reply
+    from sidecar.server.inbound import Read
+    from sidecar.server.listener import Exchange
+    from sidecar.server.services import Services
+    from sidecar.server.settle import Settlement
+    from sidecar.wire.base import Piece, StreamScreen
+
+
+async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement) -> None:
+    """Relay one stream to its end."""
+    limit = services.settings.limits.event
+    screen = read.codec.screen(read.call, cap=limit, event_limit=limit)
+    run = Run(services, active, exchange, read, decision, reply, screen)
+    try:
+        await (run.held() if run.buffered() else run.live())
+    finally:
+        run.settle(settlement)
+        services.finished(read, decision, status=reply.status, settlement=settlement, released=run.released)
+
+
+class Run:
+    """One stream under way."""
+
+    def __init__(self, services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, screen: StreamScreen) -> None:
+        self._services = services
+        self._active = active
+        self._exchange = exchange
+        self._read = read
+        self._decision = decision
+        self._reply = reply
+        self._screen = screen
+        self._minted = 0
+        self._cut = False
+        self._judged_at = services.clock()
+        self.released = 0
+
+    def buffered(self) -> bool:
+        """Whether a response rule must see the end before anything goes out."""
+        principal = self._decision.principal
+        return principal is not None and judge.needs_buffer(self._active.snapshot, self._decision.call, principal)
+
+    async def live(self) -> None:
+        """Headers at once, then every event as it comes."""
+        refusal = self._judge(complete=False)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        await self._exchange.start(self._reply.status, [*head(self._read, self._decision, self._reply.headers), ("cache-control", "no-cache")])
+        try:
+            await self._pump()
+        except UpstreamError as error:
+            self._cut = True
+            await self._abort(error)
+            return
+        await self._exchange.finish()
+
+    async def _pump(self) -> None:
+        while data := await self._reply.body.chunk():
+            refusal = await self._pass(self._screen.feed(data))
+            if refusal is None and self._services.stale(self._active, self._judged_at):
+                refusal = await self._again()
+            if refusal is not None:
+                await self._write(self._screen.terminate(refuse.disclosed(self._services, refusal)))
+                return
+        refusal = await self._pass(self._screen.finish_input())
+        if refusal is not None:
+            await self._write(self._screen.terminate(refuse.disclosed(self._services, refusal)))
+
+    async def _pass(self, pieces: Sequence[Piece]) -> Refusal | None:
+        out, refusal = await self._resolve(pieces)
+        if refusal is None and out:
+            await self._write(out)
+        return refusal
+
+    async def _resolve(self, pieces: Sequence[Piece]) -> tuple[bytes, Refusal | None]:
+        """Decide every proposal in turn; what may go out, in order."""
+        out: list[bytes] = []
+        while pieces:
+            rest: Sequence[Piece] = ()
+            for piece in pieces:
+                if isinstance(piece, Proposal):
+                    rest = self._screen.resolve(self._services.judge_tool(self._active, self._decision, piece.tool))
+                else:
+                    out.append(piece.data)
+            pieces = rest
+        refusal = await self._owned()
+        return b"".join(out), refusal
+
+    async def _owned(self) -> Refusal | None:
+        minted = self._screen.minted
+        if len(minted) == self._minted:
+            return None
+        new, self._minted = minted[self._minted :], len(minted)
+        return await remember(self._services, self._decision, new, self._reply.upstream)
+
+    async def _write(self, data: bytes) -> None:
+        self.released += len(data)
+        await self._exchange.write(data)
+
+    async def held(self) -> None:
+        """Hold all of it, judge the end, then let it go or refuse it plainly."""
+        held: list[bytes] = []
+        size = 0
+        while data := await self._reply.body.chunk():
+            out, refusal = await self._resolve(self._screen.feed(data))
+            size += len(out)
+            if refusal is None and size > self._services.settings.limits.reply:
+                refusal = self._too_long()
+            if refusal is not None:
+                self._refuse(refusal)
+                return
+            held.append(out)
+        out, refusal = await self._resolve(self._screen.finish_input())
+        refusal = refusal or self._judge(complete=True)
+        if refusal is not None:
+            self._refuse(refusal)
+            return
+        await self._exchange.start(self._reply.status, head(self._read, self._decision, self._reply.headers))
+        await self._write(b"".join((*held, out)))
+        await self._exchange.finish()
+
+    def _judge(self, *, complete: bool) -> Refusal | None:
+        principal = self._decision.principal
+        if principal is None or not judge.has_rules(self._active.snapshot, self._decision.call, principal):
+            return None
+        screen = self._screen
+        tokens = screen.usage.output_tokens if screen.usage else screen.output_bytes // 3
+        facts = judge.ReplyFacts(self._reply.status, ",".join(screen.finish), tokens, tuple(self._services.proposed(self._decision)))
+        return self._services.judge_reply(self._active, self._decision, facts, complete=complete)
+
+    async def _again(self) -> Refusal | None:
+        """The configuration changed under a long stream: decide it again under the new one (DESIGN.md, Documents)."""
+        self._judged_at = self._services.clock()
+        return await self._services.decide_again(self._read, self._decision)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        whole = self._read.codec.refuse(refuse.disclosed(self._services, refusal), self._read.request_id)
+        self._exchange.respond(whole.status, [*whole.headers, *marks(self._read.request_id, self._decision.id)], whole.body)
+
+    def _too_long(self) -> Refusal:
+        return refuse.upstream(UpstreamError("the reply is over the limit"), self._decision.id)
+
+    async def _abort(self, error: UpstreamError) -> None:
+        """After the first byte: the dialect's error event, then close without a false end."""
+        if self._exchange.gone:
+            return
+        await self._write(self._screen.abort(refuse.upstream(error, self._decision.id)))
+        await self._exchange.finish()
+
+    def settle(self, settlement: Settlement) -> None:
+        """True usage when it came to its end; when cut short the larger of the provider's and ours."""
+        screen, call = self._screen, self._decision.call
+        own = Usage(call.tokens, -(-screen.output_bytes // 3), estimated=True)
+        told = screen.usage
+        cut = self._cut or not screen.ended
+        if told is None:
+            usage = own
+        elif cut:
+            usage = Usage(max(told.input_tokens, own.input_tokens), max(told.output_tokens, own.output_tokens), estimated=True)
+        else:
+            usage = told
+        settlement.served(self._reply.upstream, self._reply.model, usage, screen.finish)

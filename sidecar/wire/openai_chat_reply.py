@@ -1,0 +1,117 @@
+"""Whole chat replies: all choices to segments and proposals, and back without the denied ones.
+
+Proposals are numbered by one walk (`_proposals`) that reading and writing share, so that number 3 is the same call in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from sidecar.call import Tool
+from sidecar.errors import UpstreamGarbage
+from sidecar.segment import Segment
+from sidecar.wire import fields, jsonguard
+from sidecar.wire.base import ReplyView
+from sidecar.wire.openai_common import custom_tool, function_tool, objects, usage_of
+
+TOOL_FINISHES = frozenset({"tool_calls", "function_call"})
+_MESSAGE = frozenset({"role", "content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call", "audio"})
+_TEXTS = {"content": "assistant", "refusal": "refusal", "reasoning_content": "reasoning", "reasoning": "reasoning"}
+
+
+class _Place(NamedTuple):
+    choice: int
+    call: int  # -1: the older `function_call`
+    value: dict[str, Any]
+
+
+def tool_of(call: Mapping[str, Any]) -> Tool:
+    """One entry of `tool_calls`, or an older `function_call` wrapped as one."""
+    custom = call.get("custom")
+    if type(custom) is dict:
+        return custom_tool(custom.get("name"), custom.get("input"), call.get("id"))
+    function = call.get("function")
+    if type(function) is not dict:
+        return Tool("", kind=str(call.get("type")), call_id=str(call.get("id") or ""))
+    return function_tool(function.get("name"), function.get("arguments"), call.get("id"))
+
+
+def read(data: bytes) -> ReplyView:
+    """Bytes to view. Raises UpstreamGarbage."""
+    body = jsonguard.parse_object(data, UpstreamGarbage)
+    segments: list[Segment] = []
+    for index, choice in enumerate(objects(body.get("choices"), "choices")):
+        _read_message(segments, _message(choice), f"/choices/{index}/message")
+    segments += [Segment(f"/choices/{place.choice}/message", "assistant", "tool_args", fields.as_text(place.value)) for place in _proposals(body)]
+    return ReplyView(
+        body,
+        segments=tuple(segments),
+        tools=tuple(tool_of(place.value) for place in _proposals(body)),
+        usage=usage_of(body.get("usage")),
+        finish=tuple(str(choice.get("finish_reason") or "") for choice in objects(body.get("choices"), "choices")),
+        model=str(body.get("model") or ""),
+    )
+
+
+def write(view: ReplyView, denied: Mapping[int, str]) -> bytes:
+    """The reply's bytes, proposal i taken out where `denied[i]` stands, its text put behind the choice's own."""
+    body = dict(view.body)
+    if denied:
+        places = list(_proposals(body))
+        taken: dict[int, list[tuple[int, str]]] = {}
+        for number, text in sorted(denied.items()):
+            taken.setdefault(places[number].choice, []).append((places[number].call, text))
+        body["choices"] = [_without(choice, taken[index]) if index in taken else choice for index, choice in enumerate(body["choices"])]
+    return orjson.dumps(body)
+
+
+def _message(choice: Mapping[str, Any]) -> dict[str, Any]:
+    message = choice.get("message")
+    if type(message) is not dict:
+        raise UpstreamGarbage("a choice has no message")
+    return message
+
+
+def _proposals(body: Mapping[str, Any]) -> Iterator[_Place]:
+    for index, choice in enumerate(objects(body.get("choices"), "choices")):
+        message = _message(choice)
+        for number, call in enumerate(objects(message.get("tool_calls"), "tool_calls")):
+            yield _Place(index, number, call)
+        if type(message.get("function_call")) is dict:
+            yield _Place(index, -1, {"function": message["function_call"]})
+
+
+def _read_message(segments: list[Segment], message: dict[str, Any], at: str) -> None:
+    for name, origin in _TEXTS.items():
+        if message.get(name):
+            segments.append(Segment(f"{at}/{name}", "assistant", origin, fields.as_text(message[name])))
+    audio = message.get("audio")
+    if type(audio) is dict:
+        segments.append(Segment(f"{at}/audio", "assistant", "media", "audio"))
+        if audio.get("transcript"):
+            segments.append(Segment(f"{at}/audio/transcript", "assistant", "assistant", fields.as_text(audio["transcript"])))
+    for name, value in message.items():
+        if name not in _MESSAGE and value:
+            segments.append(Segment(f"{at}/{name}", "assistant", "unknown", fields.as_text(value)))
+
+
+def _without(choice: dict[str, Any], taken: list[tuple[int, str]]) -> dict[str, Any]:
+    message = dict(choice["message"])
+    gone = {call for call, _ in taken}
+    if -1 in gone:
+        del message["function_call"]
+    calls = [call for number, call in enumerate(message.pop("tool_calls", None) or []) if number not in gone]
+    if calls:
+        message["tool_calls"] = calls
+    content = message.get("content")
+    texts = [text for _, text in taken]
+    if type(content) is list:
+        message["content"] = [*content, *({"type": "text", "text": text} for text in texts)]
+    else:
+        message["content"] = "\n\n".join([*([content] if content else []), *texts])
+    left = bool(calls) or bool(message.get("function_call"))
+    finish = choice.get("finish_reason")
+    return {**choice, "message": message, "finish_reason": "stop" if finish in TOOL_FINISHES and not left else finish}

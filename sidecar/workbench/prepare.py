@@ -1,0 +1,64 @@
+"""From the files of all layers to a snapshot that passed its own tests. Used by `run`, reload, `check` and the admin API.
+
+One function on purpose: what `check` says is what `run` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from sidecar.compiler import compile_layers
+from sidecar.config.diagnostics import Diagnostic
+from sidecar.config.load import load
+from sidecar.workbench import cases
+
+if TYPE_CHECKING:
+    from sidecar.compiler.snapshot import Snapshot
+
+
+class LayerFiles(NamedTuple):
+    """One `-c` directory, read: its name and its files as (name, bytes), sorted by name."""
+
+    name: str
+    files: tuple[tuple[str, bytes], ...]
+
+
+class Prepared(NamedTuple):
+    """`snapshot` is None where anything is wrong. `broken` names the layers that errors lie in."""
+
+    snapshot: Snapshot | None
+    diagnostics: tuple[Diagnostic, ...]
+    layers: tuple[LayerFiles, ...] = ()
+    broken: frozenset[str] = frozenset()
+
+
+def prepare(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Prepared:
+    """Load, compile and run the embedded tests. `now` is Unix seconds. Never raises on what authors wrote."""
+    done = compiled(layers, environ, now)
+    if done.snapshot is None:
+        return done
+    failures = tuple(_failure(result) for test in done.snapshot.tests for result in cases.run(done.snapshot, test) if not result.passed)
+    return _failed(layers, (*done.diagnostics, *failures)) if failures else done
+
+
+def compiled(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Prepared:
+    """The same without running the tests: for `sidecar test`, which tells each result."""
+    loaded = load(layers, environ, now)
+    if any(item.severity == "error" for item in loaded.diagnostics):
+        return _failed(layers, loaded.diagnostics)
+    compilation = compile_layers(loaded.layers, now=now)
+    diagnostics = (*loaded.diagnostics, *compilation.diagnostics)
+    if compilation.snapshot is None:
+        return _failed(layers, diagnostics)
+    return Prepared(compilation.snapshot, diagnostics, tuple(layers))
+
+
+def _failed(layers: Sequence[LayerFiles], diagnostics: Sequence[Diagnostic]) -> Prepared:
+    owners = {f"{layer.name}/{name}": layer.name for layer in layers for name, _ in layer.files}
+    broken = {owners[item.position.file] for item in diagnostics if item.severity == "error" and item.position.file in owners}
+    return Prepared(None, tuple(diagnostics), tuple(layers), frozenset(broken))
+
+
+def _failure(result: cases.CaseResult) -> Diagnostic:
+    return Diagnostic("error", "test-failed", f"test `{result.name}` failed: {result.detail}", result.position)
