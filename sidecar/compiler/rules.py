@@ -127,7 +127,7 @@ class QuotaRule:
     reasons: Mapping[str, Reason] = field(init=False)
 
     def __post_init__(self) -> None:
-        results = ("true", "false", "error", "unread", "unavailable", "exhausted", "skipped")
+        results = ("true", "false", "error", "unread", "unavailable", "exhausted", "skipped", "warned")
         object.__setattr__(self, "reasons", {r: Reason(self.name, "Quota", "quota", r, self.where, layer=self.layer) for r in results})
 
     @property

@@ -118,7 +118,7 @@ def expression(node: Node, scope: Scope) -> Any:
 
 
 def pattern(node: Node, scope: Scope) -> Any:
-    """A target: exact, `*` within a segment, `**` for whole segments."""
+    """A target: exact, `*` within a segment, `**` across segments."""
     value = text(node, scope)
     if type(value) is not str:
         return value
@@ -132,12 +132,9 @@ def pattern_problem(value: str) -> tuple[str, str] | None:
         return "an empty pattern matches nothing", 'leave the field out for all, or write `"**"`'
     if value != value.strip() or any(character.isspace() for character in value):
         return "a pattern holds no white space", ""
-    segments = value.split("/")
-    if "" in segments:
+    if "" in value.split("/"):
         return "an empty segment matches nothing", "take the extra `/` out"
-    if any("**" in segment and segment != "**" for segment in segments):
-        return "`**` stands for whole segments and has none of its own here", "write `*` within a segment, `**` between slashes"
-    return None
+    return ("there is no `***`", "`*` stands within a segment, `**` across segments") if "***" in value else None
 
 
 def subject(node: Node, scope: Scope) -> Any:

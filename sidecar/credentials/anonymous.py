@@ -6,12 +6,13 @@ never make its sender somebody. Alone on its listener, because beside another me
 
 from __future__ import annotations
 
-from sidecar.principal import Principal
 from typing import TYPE_CHECKING
 
+from sidecar.principal import Principal
+
 if TYPE_CHECKING:
-    from sidecar.credentials.claims import Claims
     from sidecar.config.documents import Anonymous
+    from sidecar.credentials.claims import Claims
 
 
 def principal(document: Anonymous, claims: Claims) -> Principal:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sidecar.credentials import anonymous
 from sidecar.credentials.apikey import ApiKeyMethod
@@ -21,8 +21,9 @@ from sidecar.need import Unauthenticated, Unavailable
 from sidecar.principal import Presented, Principal, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from sidecar.config.documents import Identity
-    from collections.abc import Callable, Coroutine, Mapping
     from sidecar.credentials.jwt import Issuer
     from sidecar.credentials.mtls import MtlsMethod
     from sidecar.credentials.token import Token
@@ -54,7 +55,7 @@ class Authenticator:
         self._issuers = _issuers(identity, claims, fetch, self._tokens.clear)
         self._due = 0.0 if self._issuers else float("inf")
 
-    def verify(self, presented: tuple[Presented, ...], source: Source, now: float) -> Answer | Coroutine[Any, Any, Answer]:  # noqa: ARG002
+    def verify(self, presented: tuple[Presented, ...], source: Source, now: float) -> Answer | Awaitable[Answer]:  # noqa: ARG002
         """Who calls: at once, but where the keys of an issuer must be fetched first; then an awaitable of the answer.
 
         `source` is for methods that go by the address (none yet); no method trusts it alone.
@@ -79,7 +80,7 @@ class Authenticator:
             return NONE
         return next(iter(real.values())) if len(real) == 1 else TWO
 
-    def _bearer(self, value: str, now: float) -> Answer | Coroutine[Any, Any, Answer]:
+    def _bearer(self, value: str, now: float) -> Answer | Awaitable[Answer]:
         if not value or value == PLACEHOLDER:
             return NONE
         if len(value) > LONGEST or not value.isascii():
@@ -93,7 +94,7 @@ class Authenticator:
                 return self._token(value, header, now)
         return self._keys.verify(value, now) if self._keys is not None else NO_METHOD
 
-    def _token(self, value: str, header: Mapping[str, object], now: float) -> Answer | Coroutine[Any, Any, Answer]:
+    def _token(self, value: str, header: Mapping[str, object], now: float) -> Answer | Awaitable[Answer]:
         if not self._issuers:
             return NO_METHOD
         from sidecar.credentials.jwt import read  # noqa: PLC0415 - loaded already, by the issuers
@@ -105,7 +106,7 @@ class Authenticator:
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
             return STRANGE_ISSUER
-        answer = issuer.verify(token, now)
+        answer = None if issuer.keys.overdue(now) else issuer.verify(token, now)
         return self._fetched(issuer, token, value, now) if answer is None else self._remember(issuer, value, answer, now)
 
     async def _fetched(self, issuer: Issuer, token: Token, value: str, now: float) -> Answer:

@@ -34,8 +34,9 @@ class Verified:
         return known[0]
 
     def put(self, digest: bytes, principal: Principal, until: float, version: object) -> Principal:
-        """Remember until then, in Unix seconds. Returns the object to use: the earlier one for the same credential under the same
-        `version` of what verified it, so that one credential stays one object.
+        """Remember until then, in Unix seconds. Returns the object to use.
+
+        That is the earlier one where `version`, what verified it, is still the same: one credential stays one object.
         """
         known = self._known.get(digest)
         if known is not None and known[2] is version:

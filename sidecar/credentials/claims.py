@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from sidecar.errors import ConfigError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sidecar.config.documents import Claim
 
+LONGEST = 512
+"""Characters of a subject, team or group."""
+MOST = 512
+"""Groups of one caller."""
 Path = tuple[str, tuple[str, ...]]
 """The claim's name as it is written, and the same taken as a dotted path."""
 
@@ -41,12 +45,19 @@ def find(source: Mapping[str, object], where: Path) -> object:
     return value
 
 
-def texts(name: str, value: object, most: int = 512) -> tuple[str, ...]:
-    """A list of strings, or one string that stands for a list of it. Raises WrongClaim."""
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or len(items) > most or not all(isinstance(item, str) and item for item in items):
+def text(name: str, value: object) -> str:
+    """One name: a string that can be printed and is not endless. Raises WrongClaim."""
+    if not isinstance(value, str) or len(value) > LONGEST or not value.isprintable():
         raise WrongClaim(name)
-    return tuple(items)
+    return value
+
+
+def texts(name: str, value: object) -> tuple[str, ...]:
+    """A list of names, or one name that stands for a list of it. Raises WrongClaim."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or len(items) > MOST:
+        raise WrongClaim(name)
+    return tuple(text(name, item) for item in items)
 
 
 def _int(value: object) -> bool:

@@ -6,7 +6,7 @@ Keys that are of no use are left out (other uses, weak, secret, private); a set 
 
 from __future__ import annotations
 
-from typing import NamedTuple, TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -15,7 +15,7 @@ from jwt.exceptions import PyJWTError
 from sidecar.credentials.token import BadToken, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Public = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 LARGEST = 256 * 1024
@@ -27,6 +27,9 @@ RSA_BITS = range(2048, 8192 + 1)
 EXPONENTS = range(3, 2**32)
 CURVES: Mapping[str, str] = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+ASYMMETRIC = RSA_ALGORITHMS | frozenset(CURVES.values()) | {"EdDSA"}
+"""All that is ever accepted. With a secret key, whoever verifies could sign."""
+READERS: Mapping[str, Callable[[dict[str, object]], object]] = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk, "OKP": OKPAlgorithm.from_jwk}
 
 
 class BadKeySet(ValueError):
@@ -75,11 +78,11 @@ def _for_verifying(entry: Mapping[str, object]) -> bool:
 
 
 def _public(entry: dict[str, object]) -> Public | None:
-    reader = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}.get(str(entry.get("kty")))
+    reader = READERS.get(str(entry.get("kty")))
     if reader is None:
         return None
     try:
-        key = reader.from_jwk(entry)
+        key = reader(entry)
     except (PyJWTError, ValueError, TypeError, KeyError):  # what PyJWT and cryptography raise for numbers that are no key
         return None
     return key if isinstance(key, Public) else None

@@ -6,33 +6,32 @@ token says of how to verify it (`jku`, `jwk`, `x5u`, `x5c`, `crit`) is refused r
 
 from __future__ import annotations
 
-from math import isfinite
+from typing import TYPE_CHECKING
 
-from jwt.algorithms import get_default_algorithms
+from jwt.algorithms import Algorithm, get_default_algorithms
 from jwt.exceptions import PyJWTError
 
 from sidecar.credentials import token as tokens
-from sidecar.credentials.claims import Claims, Path, WrongClaim, find, path, texts
+from sidecar.credentials.claims import Claims, Path, WrongClaim, find, path, text, texts
+from sidecar.credentials.jwks import ASYMMETRIC
 from sidecar.errors import ConfigError
 from sidecar.need import Unauthenticated, Unavailable
 from sidecar.principal import Principal
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.credentials.token import Token
-    from sidecar.credentials.keyset import KeySet
-    from sidecar.credentials.jwks import PublicKey
-    from sidecar.credentials.base import Answer
-    from sidecar.config.documents import Jwt
     from collections.abc import Mapping
+
+    from sidecar.config.documents import Jwt
+    from sidecar.credentials.base import Answer
+    from sidecar.credentials.jwks import PublicKey
+    from sidecar.credentials.keyset import KeySet
+    from sidecar.credentials.token import Token
 
 REFUSED_HEADERS = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64"})
 TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 """`typ` values of tokens made for a resource; a logout token, say, is for something else (RFC 8725 3.11)."""
 DEEPEST = 8
 """Actors in a delegation chain."""
-LONGEST_NAME = 512
-"""Characters of a subject."""
 
 BAD_SIGNATURE = Unauthenticated("the token's signature does not verify")
 UNKNOWN_KEY = Unauthenticated("the token names no key of its issuer")
@@ -51,13 +50,15 @@ class Issuer:
         self._claims = claims
         self._several = several
         table = get_default_algorithms()
-        self._algorithms = {name: table[name] for name in document.algorithms if not name.startswith("HS") and name != "none"}
+        self._algorithms: dict[str, Algorithm] = {name: table[name] for name in document.algorithms if name in ASYMMETRIC}
+        if len(self._algorithms) != len(document.algorithms):
+            raise ConfigError(f"jwt `{document.issuer}`: only signatures with public keys are accepted")
         unknown = sorted(set(document.map) - {"team", "groups"} - set(claims.defaults))
         if unknown:
             raise ConfigError(f"jwt `{document.issuer}`: `map` names `{unknown[0]}`, which is no declared claim")
         if several and "#" in document.issuer:
             raise ConfigError(f"jwt `{document.issuer}`: with several issuers a `#` in one makes subjects ambiguous")
-        self._map: dict[str, Path] = {name: path(text) for name, text in document.map.items()}
+        self._map: dict[str, Path] = {name: path(place) for name, place in document.map.items()}
 
     def check_header(self, header: Mapping[str, object]) -> tuple[str, str | None]:
         """Algorithm and `kid` of a header that may be looked at further. Raises Refused."""
@@ -121,12 +122,10 @@ class Issuer:
         """Who a verified token speaks for. Raises Refused, WrongClaim."""
         team = find(payload, self._map["team"]) if "team" in self._map else None
         groups = find(payload, self._map["groups"]) if "groups" in self._map else None
-        if team is not None and not isinstance(team, str):
-            raise WrongClaim("team")
         return Principal.of(
             self._subject(payload, self._document.issuer),
             "user",
-            team=team or "",
+            team="" if team is None else text("team", team),
             groups=() if groups is None else texts("groups", groups),
             claims=self._claims.read(payload, self._map),
             actors=self._actors(payload),
@@ -153,10 +152,10 @@ class Issuer:
         return tuple(actors)
 
 
-def read(text: str, header: Mapping[str, object]) -> Token | Unauthenticated:
+def read(value: str, header: Mapping[str, object]) -> Token | Unauthenticated:
     """A token by its form, read."""
     try:
-        return tokens.parse(text, header)
+        return tokens.parse(value, header)
     except tokens.BadToken:
         return Unauthenticated("the token cannot be read")
 
@@ -168,14 +167,17 @@ def _refusal(error: ValueError) -> Unauthenticated:
 def _time(payload: Mapping[str, object], name: str) -> float:
     """A NumericDate (RFC 7519 2). Raises Refused where it is none or absent."""
     value = payload.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15 or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         raise Refused(f"the token's `{name}` is missing or no time")
     return float(value)
 
 
 def _name(claims: Mapping[str, object]) -> str:
     """The `sub`. Raises Refused where it is absent, empty, endless, or holds what no name holds."""
-    value = claims.get("sub")
-    if not isinstance(value, str) or not value or len(value) > LONGEST_NAME or not value.isprintable():
+    try:
+        name = text("sub", claims.get("sub"))
+    except WrongClaim:
+        name = ""
+    if not name:
         raise Refused("the token's `sub` is missing or no name")
-    return value
+    return name

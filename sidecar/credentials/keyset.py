@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar.credentials import jwks
 from sidecar.errors import ConfigError, UpstreamError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.credentials.jwks import PublicKey
-    from sidecar.credentials.base import Fetch
     from collections.abc import Callable
+
+    from sidecar.credentials.base import Fetch
+    from sidecar.credentials.jwks import PublicKey
 
 LOOK = 1.0
 """Seconds between two looks at a file."""
@@ -48,6 +49,10 @@ class KeySet:
 
     def poll(self, now: float) -> None:
         """Look whether the keys are still those, without waiting."""
+
+    def overdue(self, now: float) -> bool:  # noqa: ARG002 - a file is looked at in time by itself
+        """The keys are so old that a call should wait for others before it is judged by them."""
+        return False
 
     async def refresh(self, now: float) -> bool:
         """Bring the keys again if that may help now. True where it was done and worked."""
@@ -99,12 +104,17 @@ class UrlKeySet(KeySet):
         self._fetch = fetch
         self._running: asyncio.Task[bool] | None = None
         self._tried: float | None = None
+        self._fetched = 0.0
 
     def poll(self, now: float) -> None:
         """Fetch in the background if the keys are old; calls go on with those there are."""
         self.due = now + PAUSE
         if self.loaded:
             self._start(now)
+
+    def overdue(self, now: float) -> bool:
+        """After an idle hour say, a key may long be withdrawn. While the issuer is away only one call per `PAUSE` waits in vain."""
+        return self.loaded and now - self._fetched >= 2 * AGE and self._may(now)
 
     async def refresh(self, now: float) -> bool:
         """Fetch, or wait for the fetch that runs; at most once per `PAUSE`. True where it worked."""
@@ -115,11 +125,14 @@ class UrlKeySet(KeySet):
     def _start(self, now: float) -> asyncio.Task[bool] | None:
         if self._running is not None and not self._running.done():
             return self._running
-        if self._tried is not None and 0.0 <= now - self._tried < PAUSE:
+        if not self._may(now):
             return None
         self._tried = now
         self._running = asyncio.get_running_loop().create_task(self._bring(now))
         return self._running
+
+    def _may(self, now: float) -> bool:
+        return self._tried is None or not 0.0 <= now - self._tried < PAUSE
 
     async def _bring(self, now: float) -> bool:
         try:
@@ -128,7 +141,7 @@ class UrlKeySet(KeySet):
             return False
         if not self._take(data):
             return False
-        self.due = now + AGE
+        self.due, self._fetched = now + AGE, now
         return True
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import string
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
@@ -14,11 +15,10 @@ from sidecar.credentials.base import Verified
 from sidecar.errors import ConfigError
 from sidecar.need import Unauthenticated
 from sidecar.principal import Principal
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sidecar.credentials.claims import Claims
     from sidecar.config.documents import Mtls
+    from sidecar.credentials.claims import Claims
 
 SCHEME = "spiffe://"
 DOMAIN = frozenset(string.ascii_lowercase + string.digits + ".-_")
@@ -50,12 +50,12 @@ class MtlsMethod:
         known = self._verified.get(digest, now)
         if known is not None:
             return known
-        # cryptography raises the last two for extensions and names that it cannot make sense of
+        # cryptography raises the last three for versions, extensions and names that it cannot make sense of
         try:
             certificate = x509.load_der_x509_certificate(der)
             refused = _unfit(certificate, now)
             uris = _uris(certificate)
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
             return UNREADABLE
         answer = refused or self._identify(uris, certificate.not_valid_after_utc.timestamp())
         return answer if isinstance(answer, Unauthenticated) else self._verified.put(digest, answer, answer.expires or 0.0, self)

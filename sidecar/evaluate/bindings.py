@@ -107,7 +107,7 @@ def _principal(principal: Principal) -> dict[str, object]:
     }
 
 
-def of_call(call: Call, model: str) -> dict[str, Any]:
+def of_call(call: Call, model: str, requested: str = "") -> dict[str, Any]:
     """The `call` binding for one model. Absent: `args` and `tool` but on a tool call; what is not known raises when read."""
     bound: dict[str, Any] = {
         "id": call.id,
@@ -116,7 +116,7 @@ def of_call(call: Call, model: str) -> dict[str, Any]:
         "dialect": call.dialect,
         "target": call.target,
         "model": model,
-        "requested_model": call.target,
+        "requested_model": requested or call.target,
         "upstreams": [member.upstream for member in call.members],
         "stream": call.stream,
         "tokens": call.tokens,
@@ -164,6 +164,7 @@ def views(
     now: float,
     people: People,
     reply: Mapping[str, object] | None = None,
+    requested: str = "",
 ) -> tuple[tuple[int, View], ...]:
     """One view per group of members that share a model, each with its bits. `now` is Unix seconds."""
     roots = candidates.roots
@@ -179,6 +180,6 @@ def views(
     if len(candidates.groups) == 1:
         ((mask, model),) = candidates.groups
         if "call" in roots:
-            shared["call"] = of_call(call, model)
+            shared["call"] = of_call(call, model, requested)
         return ((mask, View(shared)),)
-    return tuple((mask, View({**shared, "call": of_call(call, model)})) for mask, model in candidates.groups)
+    return tuple((mask, View({**shared, "call": of_call(call, model, requested)})) for mask, model in candidates.groups)

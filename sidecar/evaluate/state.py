@@ -14,6 +14,7 @@ from sidecar.need import Steps
 if TYPE_CHECKING:
     from sidecar.call import Call
     from sidecar.compiler.candidates import Candidates
+    from sidecar.compiler.rules import Rule
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.evaluate.bindings import View
     from sidecar.need import Level
@@ -26,7 +27,7 @@ class State:
     """One decision under way. `survivors` are the bits of `call.members` that may still serve."""
 
     __slots__ = (
-        "audited", "call", "candidates", "codec", "edits", "facts", "id", "levels", "now", "obligations", "others", "presented",
+        "audited", "call", "candidates", "codec", "edits", "facts", "id", "laps", "levels", "now", "obligations", "others", "owing", "presented",
         "principal", "reasons", "reservation", "reserving", "snapshot", "survivors", "views", "would",
     )  # fmt: skip
 
@@ -41,6 +42,8 @@ class State:
     views: tuple[tuple[int, View], ...]
     survivors: int
     obligations: Obligations
+    owing: list[Rule]
+    """Matching rules that may demand something."""
     reasons: list[Reason]
     """The determining rules."""
     others: list[Reason]
@@ -52,6 +55,8 @@ class State:
     levels: tuple[Level, ...]
     reserving: bool
     audited: bool
+    laps: list[tuple[str, int]]
+    """(stage, clock at its end), after the start."""
 
     def __init__(
         self,
@@ -85,6 +90,8 @@ class State:
         self.reservation = ""
         self.levels = ()
         self.audited = False
+        self.owing = []
+        self.laps = []
 
     def known(self) -> tuple[Principal, Candidates]:
         """Who asks, and which rules may speak. A stage that stands before `identify` and `authorize` is a bug that raises."""

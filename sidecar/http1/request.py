@@ -201,7 +201,7 @@ class RequestReader:
         if (host is None and not http10) or (host is not None and rules.HOST.fullmatch(host) is None):
             raise MalformedCall("the Host field is missing or malformed")
         self._frame(by_name, http10)
-        keep_alive = not http10 and ("connection" not in by_name or "close" not in rules.tokens(rules.joined(headers, "connection")))
+        keep_alive = not http10 and rules.lasting(headers, by_name)
         expects = "expect" in by_name and _expects(by_name["expect"], http10)
         encoding = request_encoding(by_name["content-encoding"]) if "content-encoding" in by_name else ""
         if encoding:

@@ -124,9 +124,8 @@ class ResponseReader:
         if bodiless or self._head_only or length == "0":
             self.complete = True
         self._close = coding is None and length is None and not bodiless
-        lasting = "connection" not in by_name or "close" not in rules.tokens(rules.joined(self.headers, "connection"))
         # llhttp can't be told that this answers HEAD: it waits for a body, so such a connection is not used again.
-        self.reusable = lasting and not (self._close or self._head_only or http10)
+        self.reusable = not (self._close or self._head_only or http10) and rules.lasting(self.headers, by_name)
 
     # ------------------------------------------------------------ what llhttp calls (trailers it checks, and tells nobody)
 

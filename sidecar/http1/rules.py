@@ -51,6 +51,8 @@ CHUNK_OVERHEAD = 16 * 2**10
 CHUNK_FACTOR = 8
 """Chunked bytes may be this many times the data, plus CHUNK_OVERHEAD: one-byte chunks pass (6 bytes each), endless extensions, leading zeros and trailers do not."""
 
+_STAYING = frozenset(("keep-alive", "Keep-Alive"))
+
 _COMMON = (
     "accept accept-encoding accept-language anthropic-beta anthropic-version api-key authorization baggage cache-control cf-ray connection content-encoding "
     "content-length content-type cookie date expect host idempotency-key keep-alive openai-beta openai-organization openai-project origin "
@@ -91,9 +93,11 @@ def repeated(headers: Sequence[tuple[str, str]], single: frozenset[str]) -> str:
     return ""
 
 
-def joined(headers: Sequence[tuple[str, str]], name: str) -> str:
-    """The values of a list field that may be repeated, as one list (RFC 9110, 5.2)."""
-    return ",".join(value for key, value in headers if key == name)
+def lasting(headers: Sequence[tuple[str, str]], by_name: Mapping[str, str]) -> bool:
+    """Whether no Connection field says `close`. It is a list that may be repeated (RFC 9110, 5.2)."""
+    if "connection" not in by_name:
+        return True
+    return not any(name == "connection" and value not in _STAYING and "close" in tokens(value) for name, value in headers)
 
 
 def tokens(value: str) -> list[str]:

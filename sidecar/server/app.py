@@ -11,9 +11,11 @@ import os
 import random
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.config.documents import ApiKeys, Method
 from sidecar.credentials import Authenticator
 from sidecar.errors import ConfigError
 from sidecar.gate import Gate
@@ -25,9 +27,7 @@ from sidecar.server.health import Health
 from sidecar.server.listener import Listener, ListenLimits
 from sidecar.server.services import Services
 from sidecar.server.way import Way
-from sidecar.store import owners as owner_stores
-from sidecar.store.memory import MemoryStore
-from sidecar.store.refusals import Refusals
+from sidecar.store import Refusals, counters, owners
 from sidecar.telemetry import open_recorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import open_tracer
@@ -35,10 +35,12 @@ from sidecar.workbench.files import read_layers
 from sidecar.workbench.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from sidecar.compiler.snapshot import Snapshot
-    from sidecar.config.documents import Address, Settings
+    from sidecar.config.documents import Address, Identity, Settings
+    from sidecar.server.local import LocalKey
+    from sidecar.credentials.base import Fetch
     from sidecar.server.admin import Admin
     from sidecar.server.inbound import Read
     from sidecar.server.settle import Settlement
@@ -66,6 +68,7 @@ class Sidecar:
         environ: Mapping[str, str],
         state: Path,
         on_finished: Callable[[Read, Decision, int, Settlement | None], None] | None = None,
+        local: LocalKey | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if prepared.snapshot is None:
@@ -75,7 +78,8 @@ class Sidecar:
         self._environ = environ
         self._clock = clock
         self._on_finished = on_finished
-        self._tasks: list[asyncio.Task[None]] = []
+        self._local = local
+        self._tasks: list[asyncio.Task[object]] = []
         self.state = state
         self.settings: Settings = prepared.snapshot.settings
         self.ports: dict[str, int] = {}
@@ -88,25 +92,28 @@ class Sidecar:
         """Open everything. Raises ConfigError or OSError; then nothing stays open."""
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.channel = Channel()
-        self.owners = owner_stores.open_store(self.settings.database, self.state)
+        self.owners = owners(self.settings.database, self.state)
         self.metrics = Metrics()
         self.live = Live(lambda: read_layers(self._directories), self._build, self._environ, self._clock, self._swapped)
         self.services = self._services()
+        self.metrics.upstream_states(lambda: self.services.active().core.health())
+        self.metrics.lost_records(lambda: self.services.recorder.lost)
         await self.live.start(self._prepared)
         await self._open_ports()
         self.ready = True
         self._spawn(self.live.watch(self._directories))
         self._spawn(self._open_admin())
+        self._spawn(self.services.recorder.keep())
 
     def _services(self) -> Services:
-        self.counters = MemoryStore(self._clock)
+        self.counters = counters(self.settings.store)
         return Services(
             self.settings,
             live=self.live,
             counters=self.counters,
             owners=self.owners,
             refusals=Refusals(self.settings.limits.refusals),
-            recorder=open_recorder(self.settings.records, self.state),
+            recorder=open_recorder(self.settings.records, self.state, mode=self.settings.mode),
             metrics=self.metrics,
             tracer=open_tracer(self.settings.telemetry),
             on_finished=self._on_finished,
@@ -115,7 +122,7 @@ class Sidecar:
 
     async def _build(self, snapshot: Snapshot) -> Active:
         """Join a snapshot with what serves it: fetch keys, open pools."""
-        verifier = Authenticator(snapshot.identity, environ=self._environ, clock=self._clock, trace=None)
+        verifier = Authenticator(self._identity(snapshot), fetch=_fetch(snapshot), clock=self._clock)
         await verifier.warm()
         core = build_core(snapshot, self.settings, channel=self.channel, environ=self._environ, clock=self._clock, rand=random.random)
 
@@ -125,8 +132,28 @@ class Sidecar:
 
         return Active(snapshot, Gate(verifier, self.counters, self.owners), core, close)
 
+    def _identity(self, snapshot: Snapshot) -> Identity:
+        """The document's methods, and the key this process minted for its own machine where it did."""
+        if self._local is None:
+            return snapshot.identity
+        methods = list(snapshot.identity.methods)
+        at = next((index for index, method in enumerate(methods) if method.api_key is not None), None)
+        known = () if at is None else methods.pop(at).api_key.keys  # type: ignore[union-attr]
+        return replace(snapshot.identity, methods=(*methods, Method(api_key=ApiKeys(keys=(*known, self._local.entry)))))
+
     def _swapped(self, active: Active, healthy: bool) -> None:
-        self.metrics.generation(active.snapshot.digest, active.generation, healthy=healthy, rules=active.snapshot.rule_names)
+        snapshot = active.snapshot
+        models = [model.name for upstream in snapshot.upstreams.values() for model in upstream.models]
+        self.metrics.known(snapshot.rule_names, snapshot.upstreams, models)
+        self.metrics.generation(snapshot.digest, active.generation, healthy=healthy, since=active.since)
+
+    def sample(self) -> None:
+        """Gauges that are read at a scrape."""
+        self.metrics.inflight(self.services.inflight, self.services.inflight_bytes)
+
+    def reload_soon(self) -> None:
+        """Reload without waiting for it (SIGHUP)."""
+        self._spawn(self.live.reload())
 
     async def _open_ports(self) -> None:
         limits = self.settings.limits
@@ -155,8 +182,8 @@ class Sidecar:
         self.admin = Admin(self)
         self.ports["admin"] = await self.admin.start(self.settings.admin)
 
-    def _spawn(self, coroutine: object) -> None:
-        self._tasks.append(asyncio.ensure_future(coroutine))  # type: ignore[arg-type]
+    def _spawn(self, coroutine: Coroutine[object, object, object]) -> None:
+        self._tasks.append(asyncio.ensure_future(coroutine))
 
     # ------------------------------------------------------------ stop
 
@@ -182,6 +209,15 @@ class Sidecar:
         await self.owners.close()
         self.services.tracer.close()
         self.services.recorder.close()
+
+
+def _fetch(snapshot: Snapshot) -> Fetch | None:
+    """The guarded HTTP fetch of key sets, imported only where a document names an https key set."""
+    if not any(method.jwt is not None and method.jwt.jwks.startswith("https://") for method in snapshot.identity.methods):
+        return None
+    from sidecar.credentials.fetch import fetcher  # noqa: PLC0415  (brings aiohttp)
+
+    return fetcher()
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:

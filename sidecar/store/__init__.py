@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sidecar.errors import ConfigError
 from sidecar.store.base import CounterStore, OwnerStore
 from sidecar.store.memory import MemoryStore
 from sidecar.store.owners import MemoryOwners, SqliteOwners
 from sidecar.store.refusals import Refusals
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 __all__ = ["COUNTERS", "OWNERS", "CounterStore", "MemoryOwners", "MemoryStore", "OwnerStore", "Refusals", "SqliteOwners", "counters", "owners"]
 

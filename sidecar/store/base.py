@@ -5,12 +5,12 @@ An outage of a store is the value `need.Unavailable`, never an exception.
 
 from __future__ import annotations
 
-from typing import Protocol, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from sidecar.need import Exhausted, Owned, Reserve, Reserved, Unavailable
     from collections.abc import Mapping
+
+    from sidecar.need import Exhausted, Owned, Reserve, Reserved, Unavailable
 
 
 class CounterStore(Protocol):

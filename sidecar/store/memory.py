@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import NamedTuple, TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.need import Exhausted, Level, Reservation, Reserve, Reserved, Unavailable
 from sidecar.store.counters import SLACK, Counter, Slot, fits, make
@@ -92,7 +92,7 @@ class MemoryStore:
         return Reserved(token, tuple(levels))
 
     def _admit(self, need: Reserve, found: list[tuple[Counter, float]], fresh: int) -> bool:
-        """Keep the new counters, if there is room for all of them."""
+        """Keep the new counters, if there is room for all of them. Raises ValueError where one reservation names one twice."""
         self._forget(need.now, 2 * fresh)
         if len(self._counters) + fresh > self._max:
             self._forget(need.now, 64)
@@ -100,8 +100,11 @@ class MemoryStore:
             return False
         for item, (counter, _) in zip(need.items, found, strict=True):
             key = (item.counter, item.metric, item.window)
-            if self._counters.setdefault(key, counter) is counter:
+            if key not in self._counters:  # new, or just forgotten because it was idle
+                self._counters[key] = counter
                 self._ring.append(key)
+            elif self._counters[key] is not counter:
+                raise ValueError(f"two limits share the counter `{item.counter}`")
         return True
 
     def _exhausted(self, need: Reserve) -> Exhausted:
@@ -168,4 +171,4 @@ class MemoryStore:
 def _level(counter: Counter, item: Reservation, used: float, now: float) -> Level:
     """The counter as it stands with `used` taken."""
     remaining = item.limit - used
-    return Level(item.counter, item.metric, item.limit, remaining if remaining > 0.0 else 0.0, counter.reset_after(now), counter.span, item.rule)
+    return Level(item.counter, item.metric, item.limit, max(0.0, remaining), counter.reset_after(now), counter.span, item.rule)

@@ -10,6 +10,7 @@ See https://www.w3.org/TR/trace-context-1/ and the OpenTelemetry semantic conven
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.metrics import Account
 
 TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z", re.ASCII)
+DIGITS = re.compile(r"[0-9a-f]{32}\Z")
 SAMPLED = 1
 PROVIDERS: Mapping[str, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "gcp.gemini"}
 """The conventions' well-known `gen_ai.provider.name`, by the start of a dialect's name."""
@@ -53,19 +55,25 @@ def format(trace: str, span: str, sampled: bool) -> str:
 
 def span_id(decision: str) -> str:
     """The id of a call's span: the last 16 digits of its decision id, which are random."""
-    return decision[-16:]
+    return _digits(decision)[-16:]
 
 
 def trace_id(call: Call) -> str:
     """The caller's trace, or one of the call's own."""
-    return call.trace[0] if call.trace is not None else call.id[-32:]
+    return call.trace[0] if call.trace is not None else _digits(call.id)
 
 
 def sampled(call: Call, share: float) -> bool:
     """The caller's own choice where it made one, else a share of all calls by the random half of the trace id."""
     if call.trace is not None:
         return bool(int(call.trace[2], 16) & SAMPLED)
-    return int(call.id[-16:], 16) < round(share * 2**64)
+    return int(span_id(call.id), 16) < round(share * 2**64)
+
+
+def _digits(id: str) -> str:
+    """The 32 hex digits of a decision id; of an id that has none, its hash."""
+    digits = id[-32:]
+    return digits if DIGITS.match(digits) else hashlib.sha256(id.encode()).hexdigest()[:32]
 
 
 def outgoing(telemetry: Telemetry) -> Callable[[Call], str]:

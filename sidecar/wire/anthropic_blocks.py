@@ -158,11 +158,12 @@ def _shorn(found: Found, value: Any, at: str) -> None:
 
 def _media(found: Found, block: dict[str, Any], at: str, role: str, origin: str) -> None:
     source = fields.mapping(block.get("source"), f"{at}/source")
-    _source(found, source, f"{at}/source", str(block["type"]), role, origin)
+    _source(found, source, f"{at}/source", str(block["type"]), (role, origin))
     found.rest(block, at, role, frozenset({"type", "source"}), origin)
 
 
-def _source(found: Found, source: dict[str, Any], at: str, kind: str, role: str, origin: str) -> None:
+def _source(found: Found, source: dict[str, Any], at: str, kind: str, spoken: tuple[str, str]) -> None:
+    role, origin = spoken
     form = source.get("type")
     seen = {"type", "media_type"}
     if form == "content":

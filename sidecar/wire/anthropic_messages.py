@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sidecar.call import Call, Member, Outgoing
+from sidecar.call import Call, Member, Outgoing, Tool
 from sidecar.decision import Refusal
 from sidecar.errors import CannotCarry, MalformedCall
 from sidecar.segment import Edit
@@ -37,7 +38,7 @@ _PARAMS = {
 }
 _SETTABLE = {canonical: wire for wire, canonical in _PARAMS.items()}
 _CAPPED = frozenset({"max_tokens", "temperature", "top_p", "top_k"})
-_VERSION = {"anthropic-version": re.compile(r"\d{4}-\d{2}-\d{2}")}
+_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _QUERY = {"beta": re.compile("true")}
 _BETA = re.compile(
     # Flags that change how a model thinks, counts, caches or words its answer, or bring tools that this codec sees. Others are
@@ -47,7 +48,7 @@ _BETA = re.compile(
     r"|max-tokens-3-5-sonnet|mcp-client|mid-conversation-tool-changes|mid-conversation-output-config|mid-conversation-system-clear-at"
     r"|model-context-window-exceeded|oauth|output-128k|output-300k|pdfs|prompt-caching|prompt-caching-scope|redact-thinking|search-results"
     r"|skills|structured-outputs|task-budgets|text-editor|thinking-binding-controls|thinking-display-updates|thinking-token-count"
-    r"|token-counting|token-efficient-tools|tool-search-tool|web-fetch|web-search)-\d{4}-?\d{2}-?\d{2}"
+    r"|token-counting|token-efficient-tools|tool-search-tool|web-fetch|web-search)-[0-9]{4}-?[0-9]{2}-?[0-9]{2}"
 )
 
 
@@ -97,12 +98,13 @@ class AnthropicMessages:
         if edits:
             _refuse_signed(call.body, edits)
         body = {**pointer.apply(call.body, edits), "model": member.model}
-        headers = (*call.headers, ("content-type", "application/json"))
+        accept = "text/event-stream" if call.stream else "application/json"
+        headers = (("content-type", "application/json"), ("accept", accept), *call.headers)
         return Outgoing("POST", with_query(self.path, call.query), headers, jsonguard.dump(body))
 
     def cap(self, call: Call, name: str, maximum: float) -> tuple[Edit, ...]:
         """Edits that hold a parameter at or under `maximum`; one that is absent is set to it. Raises CannotCarry."""
-        body = call.body or {}
+        body: Mapping[str, Any] = call.body or {}
         if name == "n":
             return ()
         if name == "thinking_budget":
@@ -154,7 +156,7 @@ def _read(found: Found, body: dict[str, Any]) -> int:
         _read_servers(found, body["mcp_servers"])
     for name in ("metadata", "tool_choice", "output_config", "stop_sequences", "inference_geo", "service_tier", "speed"):
         if name in body:
-            found.leaves(body[name], f"/{name}", "", "unknown")
+            found.leaves(body[name], f"/{name}", "", "input")
     _read_references(found, body)
     found.segments += fields.unknown(body, _KNOWN)
     return turns
@@ -164,7 +166,7 @@ def _read_servers(found: Found, value: Any) -> None:
     for index, item in enumerate(fields.array(value, "/mcp_servers")):
         at = f"/mcp_servers/{index}"
         name = fields.text(fields.mapping(item, at).get("name"), f"{at}/name")
-        found.tools.append(anthropic_blocks.Tool(name, kind="mcp"))
+        found.tools.append(Tool(name, kind="mcp"))
         found.leaves(item, at, "", "tool_definition")
 
 
@@ -172,13 +174,13 @@ def _read_references(found: Found, body: Mapping[str, Any]) -> None:
     """A container or a message of an earlier turn: history or files at the provider, by id."""
     container = body.get("container")
     if type(container) is dict:
-        found.leaves({name: value for name, value in container.items() if name != "id"}, "/container", "", "unknown")
+        found.leaves({name: value for name, value in container.items() if name != "id"}, "/container", "", "input")
         container = container.get("id")
     if container is not None:
         found.refs.append(("container", fields.text(container, "/container")))
     thread = body.get("thread")
     if thread is not None:
-        found.leaves(thread, "/thread", "", "unknown")
+        found.leaves(thread, "/thread", "", "input")
         previous = fields.mapping(thread, "/thread").get("previous_message_id")
         if previous is not None:
             found.refs.append(("message", fields.text(previous, "/thread/previous_message_id")))
@@ -197,11 +199,25 @@ def _params(body: Mapping[str, Any]) -> dict[str, object]:
 
 
 def carried(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The headers that may travel: the version, and the beta flags that are listed, joined."""
-    flags = [flag.strip() for name, value in headers if name == "anthropic-beta" for flag in value.split(",")]
-    kept = ",".join(dict.fromkeys(flag for flag in flags if _BETA.fullmatch(flag))) if flags else ""
-    version = fields.carried(headers, _VERSION)
-    return (*version, ("anthropic-beta", kept)) if kept else version
+    """The headers that may travel: the version, and the beta flags that are listed, joined. A version said twice is none."""
+    versions, flags = [], []
+    for name, value in headers:
+        if name == "anthropic-version":
+            versions.append(value)
+        elif name == "anthropic-beta":
+            flags.append(value)
+    found = []
+    if len(versions) == 1 and _VERSION.fullmatch(versions[0]):
+        found.append(("anthropic-version", versions[0]))
+    if flags and (kept := _listed(",".join(flags))):
+        found.append(("anthropic-beta", kept))
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _listed(flags: str) -> str:
+    """Of a comma-separated list the flags that may travel. A client sends the same list with every call."""
+    return ",".join(dict.fromkeys(flag for flag in map(str.strip, flags.split(",")) if _BETA.fullmatch(flag)))
 
 
 def _capped(value: Any, at: str, maximum: float) -> tuple[Edit, ...]:

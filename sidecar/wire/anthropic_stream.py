@@ -267,5 +267,5 @@ def _event(value: dict[str, Any]) -> bytes:
 
 def _start(call: Call) -> bytes:
     usage = {"input_tokens": 0, "output_tokens": 0}
-    message = {"id": f"msg_{call.id}", "type": "message", "role": "assistant", "model": call.target, "content": [], "stop_reason": None, "stop_sequence": None}
+    message: dict[str, Any] = {"id": f"msg_{call.id}", "type": "message", "role": "assistant", "model": call.target, "content": [], "stop_reason": None, "stop_sequence": None}
     return _event({"type": "message_start", "message": {**message, "usage": usage}})

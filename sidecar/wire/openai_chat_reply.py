@@ -31,6 +31,8 @@ class _Place(NamedTuple):
 def tool_of(call: Mapping[str, Any]) -> Tool:
     """One entry of `tool_calls`, or an older `function_call` wrapped as one."""
     custom = call.get("custom")
+    if type(custom) is dict and "function" in call:
+        raise UpstreamGarbage("a tool call is of two kinds")
     if type(custom) is dict:
         return custom_tool(custom.get("name"), custom.get("input"), call.get("id"))
     function = call.get("function")
@@ -45,7 +47,7 @@ def read(data: bytes) -> ReplyView:
     segments: list[Segment] = []
     for index, choice in enumerate(objects(body.get("choices"), "choices")):
         _read_message(segments, _message(choice), f"/choices/{index}/message")
-    segments += [Segment(f"/choices/{place.choice}/message", "assistant", "tool_args", fields.as_text(place.value)) for place in _proposals(body)]
+    segments += [_arguments(place) for place in _proposals(body)]
     return ReplyView(
         body,
         segments=tuple(segments),
@@ -82,6 +84,16 @@ def _proposals(body: Mapping[str, Any]) -> Iterator[_Place]:
             yield _Place(index, number, call)
         if type(message.get("function_call")) is dict:
             yield _Place(index, -1, {"function": message["function_call"]})
+
+
+def _arguments(place: _Place) -> Segment:
+    at = f"/choices/{place.choice}/message/" + (f"tool_calls/{place.call}" if place.call >= 0 else "function_call")
+    for kind, field in (("function", "arguments"), ("custom", "input")):
+        holder = place.value.get(kind)
+        if type(holder) is dict:
+            inner = f"/{field}" if place.call < 0 else f"/{kind}/{field}"
+            return Segment(at + inner, "assistant", "tool_args", fields.as_text(holder.get(field) or ""))
+    return Segment(at, "assistant", "unknown", fields.as_text(place.value))
 
 
 def _read_message(segments: list[Segment], message: dict[str, Any], at: str) -> None:

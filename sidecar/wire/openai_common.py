@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from sidecar.call import Call, Member, Outgoing, Tool, Usage
 from sidecar.decision import Refusal
@@ -173,3 +173,8 @@ def custom_tool(name: Any, text: Any, call_id: Any) -> Tool:
 
 def _name(value: Any) -> str:
     return value if type(value) is str else ""
+
+
+def refuse_stream() -> NoReturn:
+    """For endpoints that have no streams: an upstream that streams there speaks something else."""
+    raise UpstreamGarbage("this endpoint has no streams")

@@ -1,0 +1,38 @@
+"""What documents in `mode: audit` would have done. Runs beside the decision, after it, and gives nothing back to it.
+
+Counterpart: `lattice.py`, which runs the enforced ones and never sees these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sidecar.compiler.candidates import Candidates
+from sidecar.compiler.rules import Rule
+from sidecar.decision import Reason
+from sidecar.evaluate.lattice import LIVE, Views, granted, lift, outcome
+
+
+def would_be(candidates: Candidates, views: Views, now: float) -> list[Reason]:
+    """The audit rules that would have been among the determining ones. A deny that an exception lifts says so."""
+    found = []
+    for rule, mask in candidates.audits:
+        if rule.effect == "allow":
+            held, result = granted(rule.condition, mask, views, LIVE) if mask else (0, "false")
+            if held:
+                found.append(rule.reasons[result])
+        else:
+            result = outcome(rule.condition, views)
+            if result in LIVE.no:
+                found.append(_unless_lifted(rule, rule.reasons[result], candidates, views, now))
+    return found
+
+
+def _unless_lifted(rule: Rule, reason: Reason, candidates: Candidates, views: Views, now: float) -> Reason:
+    if rule.effect != "deny":
+        return reason
+    for part in candidates.layers:
+        if part.name == rule.layer and part.exemptions is not None:
+            lifted = lift(rule, part.exemptions.get(rule.name, ()), views, now, LIVE)
+            return replace(reason, lifted=lifted) if lifted else reason
+    return reason

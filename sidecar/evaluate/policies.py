@@ -1,0 +1,70 @@
+"""Conditions are read here: what denies, what allows and for which members, what is demanded in return.
+
+The lattice itself is in `lattice.py`; this rung applies it to a request, judges the tools that the provider itself would run,
+and notes what audit documents would have done. Obligations are added up here, before quota and screen, which read them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.evaluate import bindings, combine, lattice, obligations
+from sidecar.evaluate.audits import would_be
+from sidecar.evaluate.rbac import terms
+from sidecar.evaluate.tools import offered
+
+if TYPE_CHECKING:
+    from sidecar.compiler.rules import Rule
+    from sidecar.decision import Reason, Refusal
+    from sidecar.evaluate.state import State
+    from sidecar.need import Steps
+
+
+def apply_policies(state: State) -> Steps[Refusal | None]:
+    """Weigh every candidate; the survivors are the members that every layer allows and every route label admits."""
+    principal, candidates = state.known()
+    state.views = bindings.views(state.call, principal, candidates, now=state.now, people=state.snapshot.people)
+    verdict = lattice.weigh(candidates, state.views, now=state.now, terms=terms(state))
+    state.others += verdict.others
+    if candidates.audits:
+        state.would += would_be(candidates, state.views, state.now)
+    if verdict.denied:
+        state.others += verdict.granted
+        return _denied(state, verdict.denied)
+    state.owing = verdict.owing
+    if state.call.tools:
+        no = offered(state, principal)
+        if no is not None:
+            return no
+    state.survivors = verdict.survivors
+    if not verdict.survivors:
+        state.others += verdict.granted
+        return combine.nothing_allows(state.id)
+    state.reasons += verdict.granted
+    return _owe(state) if state.owing else None
+    yield
+
+
+def _denied(state: State, reasons: list[Reason], message: str = "") -> Refusal:
+    state.survivors = 0
+    state.reasons = reasons
+    return combine.denied(reasons[0], state.id, told=state.snapshot.told, message=message)
+
+
+def _owe(state: State) -> Refusal | None:
+    """Add the obligations up, and let only those members survive that they admit."""
+    try:
+        state.obligations = obligations.total(state.owing)
+    except obligations.Conflict as conflict:
+        return unmet(state, conflict.rule, conflict.what)
+    if not state.obligations.route:
+        return None
+    state.survivors = obligations.routed(state.call.members, state.survivors, state.obligations.route)
+    if state.survivors:
+        return None
+    return unmet(state, next(rule for rule in state.owing if rule.obligations.route), "no upstream that may serve this has the labels it demands")
+
+
+def unmet(state: State, rule: Rule, what: str) -> Refusal:
+    """A rule demands what can't be done: its no."""
+    return _denied(state, [rule.reasons["true"]], f"denied by rule `{rule.name}`: {what}")

@@ -1,0 +1,221 @@
+"""Reserves from every matching quota at the upper bound, before anything costs money; says what to settle afterwards.
+
+All limits are taken together or not at all. The bound is the caller's own cap (or the largest output a surviving member may
+give) times the choices asked for, priced at the dearest survivor. Counterpart: `store/memory.py`, which counts. An amount that
+can't be told (no price, a missing part of the key) follows the quota's `onError`, as an outage of the store does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sidecar.call import Member, Usage
+from sidecar.compiler.rules import LimitRule, QuotaRule
+from sidecar.evaluate import combine
+from sidecar.evaluate.lattice import LIVE, outcome
+from sidecar.expr import UNKNOWN, Fault
+from sidecar.need import Exhausted, Level, Reservation, Reserve, Unavailable, reserve
+
+if TYPE_CHECKING:
+
+    from sidecar.decision import Decision, Refusal
+    from sidecar.evaluate.bindings import View
+    from sidecar.evaluate.state import State
+    from sidecar.need import Steps
+
+OUTPUT = 4096
+"""Tokens assumed where neither the caller nor the Upstream bounds the output: the most common default of providers."""
+GENERATES = frozenset({"chat"})
+"""Operations whose answer is counted in output tokens."""
+BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Names under which rules cap the output."""
+GIVEN_BACK = {"requests": 1.0, "input_tokens": 0.0, "output_tokens": 0.0, "tokens": 0.0, "cost_usd": 0.0, "concurrency": 0.0}
+
+
+class Bill(NamedTuple):
+    """What one call costs at most, by metric. `cost` None: a surviving member has no price."""
+
+    input: int
+    output: int
+    cost: float | None
+
+    def amount(self, metric: str) -> float | None:
+        """The amount of one metric; None where it is not known."""
+        if metric in {"requests", "concurrency"}:
+            return 1.0
+        if metric == "cost_usd":
+            return self.cost
+        return float({"input_tokens": self.input, "output_tokens": self.output, "tokens": self.input + self.output}[metric])
+
+
+class Asked(NamedTuple):
+    """One reservation and the quota that asks for it."""
+
+    item: Reservation
+    quota: QuotaRule
+    limit: LimitRule
+
+
+def reserve_quota(state: State) -> Steps[Refusal | None]:
+    """Take from all counters at once, or refuse."""
+    _, candidates = state.known()
+    if not candidates.quotas or not state.reserving:
+        return None
+    asked: list[Asked] = []
+    bill = bound(state)
+    for quota in candidates.quotas:
+        result = outcome(quota.condition, state.views)
+        if result in LIVE.no and not _ask(state, quota, bill, asked):
+            return _untold(state, quota)
+    if not asked:
+        return None
+    answer = yield from reserve(Reserve(state.id, tuple([one.item for one in asked]), state.now))
+    if isinstance(answer, Unavailable):
+        return _unavailable(state, asked, answer)
+    if isinstance(answer, Exhausted):
+        return _exhausted(state, asked, answer)
+    state.facts["quota"] = "granted"
+    state.reservation, state.levels = answer.token, answer.levels
+    _warn(state, asked)
+    return None
+
+
+# ---------------------------------------------------------------- before
+
+
+def bound(state: State) -> Bill:
+    """The upper bound over the surviving members."""
+    call, members = state.call, combine.surviving(state)
+    output = 0
+    if call.operation in GENERATES and call.body is not None:
+        most = call.max_output or max((state.snapshot.output_bound(member) for member in members), default=0) or OUTPUT
+        choices = call.choices
+        for name, value in state.obligations.set:
+            if name in BOUNDS and isinstance(value, int):
+                most = value
+            elif name == "n" and isinstance(value, int):
+                choices = value
+        for name, top in state.obligations.cap:
+            if name in BOUNDS:
+                most = min(most, int(top))
+            elif name == "n":
+                choices = min(choices, int(top))
+        output = most * choices
+    return Bill(call.tokens, output, dearest(members, call.tokens, output))
+
+
+def dearest(members: tuple[Member, ...], input: int, output: int) -> float | None:
+    """Dollars at the dearest of the members; None where one has no price."""
+    top = 0.0
+    for member in members:
+        price = cost(member, input, output)
+        if price is None:
+            return None
+        top = max(top, price)
+    return top
+
+
+def cost(member: Member, input: int, output: int) -> float | None:
+    """Dollars at one member's prices."""
+    if member.price_input is None or (member.price_output is None and output):
+        return None
+    return input * member.price_input + output * (member.price_output or 0.0)
+
+
+def _ask(state: State, quota: QuotaRule, bill: Bill, asked: list[Asked]) -> bool:
+    """Add this quota's reservations. False where something can't be told and the quota is closed on that."""
+    for key in _keys(state, quota):
+        for limit in quota.limits:
+            amount = bill.amount(limit.metric)
+            if key is None or amount is None:
+                if not quota.fail_open:
+                    return False
+                state.others.append(quota.reasons["skipped"])
+                continue
+            item = Reservation(limit.counter + key, limit.metric, amount, limit.max, limit.window, quota.name)
+            asked.append(Asked(item, quota, limit))
+    return True
+
+
+def _keys(state: State, quota: QuotaRule) -> list[str | None]:
+    """The key's values, once for each model that may serve where the key tells models apart. None: a part is missing."""
+    if len(state.views) == 1 or not quota.per_model:
+        return [key_of(quota, state.views[0][1])]
+    found = dict.fromkeys(key_of(quota, view) for mask, view in state.views if mask & state.survivors)
+    return list(found)
+
+
+def key_of(quota: QuotaRule, view: View) -> str | None:
+    """The values of all parts, each with its kind and length, so that no two keys read the same. None where one is missing."""
+    text = ""
+    for part in quota.keys:
+        value = view.value(part)
+        if value is None or value is UNKNOWN or isinstance(value, Fault):
+            return None
+        words = value if type(value) is str else f"{type(value).__name__} {value!r}"
+        text += f"|{len(words)}{'=' if type(value) is str else ':'}{words}"
+    return text
+
+
+# ---------------------------------------------------------------- answers
+
+
+def _untold(state: State, quota: QuotaRule) -> Refusal:
+    state.facts["quota"] = "untold"
+    state.reasons = [quota.reasons["unavailable"]]
+    return combine.outage("quota_unavailable", "a price or a part of the key", state.id, rule=quota.name)
+
+
+def _unavailable(state: State, asked: list[Asked], answer: Unavailable) -> Refusal | None:
+    """The store is down: a no of every quota that is closed on that; the open ones are passed by, and that is noted."""
+    state.facts["quota"] = "unavailable"
+    closed = next((one.quota for one in asked if not one.quota.fail_open), None)
+    if closed is not None:
+        state.reasons = [closed.reasons["unavailable"]]
+        return combine.outage("quota_unavailable", answer, state.id, rule=closed.name)
+    state.others += dict.fromkeys(one.quota.reasons["unavailable"] for one in asked)
+    return None
+
+
+def _exhausted(state: State, asked: list[Asked], answer: Exhausted) -> Refusal:
+    state.facts["quota"] = "exhausted"
+    state.levels = answer.levels or (answer.level,)
+    quota = next((one.quota for one in asked if one.item.counter == answer.level.counter), asked[0].quota)
+    state.reasons = [quota.reasons["exhausted"]]
+    return combine.exhausted(answer, state.id)
+
+
+def _warn(state: State, asked: list[Asked]) -> None:
+    limits = {one.item.counter: one for one in asked if one.limit.warn_at is not None}
+    for level in state.levels if limits else ():
+        one = limits.get(level.counter)
+        if one is not None and _reached(level, one.limit.warn_at):
+            state.others.append(one.quota.reasons["warned"])
+
+
+def _reached(level: Level, share: float | None) -> bool:
+    return share is not None and level.limit - level.remaining >= share * level.limit
+
+
+# ---------------------------------------------------------------- after
+
+
+def settlement(decision: Decision, usage: Usage, served: Member | None) -> dict[str, float]:
+    """True amounts per metric, for `settle`. `served` None or without a price: dollars stay as reserved (they are not named)."""
+    tokens = usage.input_tokens + usage.output_tokens
+    actual = {
+        "requests": 1.0,
+        "input_tokens": float(usage.input_tokens),
+        "output_tokens": float(usage.output_tokens),
+        "tokens": float(tokens),
+        "concurrency": 0.0,
+    }
+    price = cost(served, usage.input_tokens, usage.output_tokens) if served is not None else None
+    if price is not None:
+        actual["cost_usd"] = price
+    return actual
+
+
+def refund() -> dict[str, float]:
+    """What to settle where nothing was answered: tokens, dollars and the slot go back, the request stays counted."""
+    return dict(GIVEN_BACK)

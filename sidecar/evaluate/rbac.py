@@ -1,0 +1,50 @@
+"""The cheapest no: nothing could permit this, whatever the conditions say. Spends no quota and reads no condition.
+
+Grants of roles and allow rules of policies are one thing here. Counterpart: `policies.py`, which reads the conditions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.compiler.candidates import HOUSEKEEPING
+from sidecar.evaluate import combine
+from sidecar.evaluate.lattice import Terms
+
+if TYPE_CHECKING:
+    from sidecar.compiler.candidates import Candidates
+    from sidecar.decision import Refusal
+    from sidecar.evaluate.state import State
+    from sidecar.need import Steps
+
+
+def authorize(state: State) -> Steps[Refusal | None]:
+    """Find the candidates; refuse where a layer that must allow has none that covers a member."""
+    call, snapshot = state.call, state.snapshot
+    if not call.members and call.operation != "models":
+        return combine.unknown_model(state.id)
+    if state.principal is None:
+        raise RuntimeError("`authorize` stands before `identify`")
+    candidates = state.candidates = snapshot.candidates(call, state.principal.subjects)
+    state.survivors = possible(candidates, terms(state))
+    if state.survivors:
+        return None
+    if call.members and all(snapshot.upstreams[member.upstream].hidden for member in call.members):
+        return combine.unknown_model(state.id)
+    return combine.nothing_allows(state.id, kind="hidden")
+    yield
+
+
+def terms(state: State) -> Terms:
+    """What holds for this call where no rule speaks."""
+    return Terms(state.snapshot.settings.default.effect == "allow", housekeeping=state.call.operation in HOUSEKEEPING)
+
+
+def possible(candidates: Candidates, terms: Terms) -> int:
+    """The members that could survive if every condition of every allow were true and none of a deny."""
+    survivors = candidates.everyone
+    for part in candidates.layers:
+        must = (not terms.default_allow) if part.first else (part.grants and terms.listed)
+        if must and not (terms.housekeeping and part.welcome):
+            survivors &= part.covered
+    return survivors
