@@ -52,7 +52,10 @@ def _curls(snapshot: Snapshot, base: str, path: str, who: str) -> list[str]:
         found = next((c for test in snapshot.tests for c in _rows(test, effect, who)), None)
         if found is not None:
             body = json.dumps(_body(found))
-            lines += [f"# {words}:", f"""curl {base}/v1/chat/completions -H "authorization: Bearer $(cat {path})" -H 'content-type: application/json' -d '{body}'"""]
+            lines += [
+                f"# {words}:",
+                f"""curl {base}/v1/chat/completions -H "authorization: Bearer $(cat {path})" -H 'content-type: application/json' -d '{body}'""",
+            ]
     return [*lines, ""] if lines else []
 
 

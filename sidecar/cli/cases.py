@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{'ok  ' if result.passed else 'FAIL'} {result.name}" + ("" if result.passed else f"\n     {_where(result)} {result.detail}"))
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} passed, {failed} failed")
-    return exits.OK if results and not failed else exits.NO
+    return exits.OK if results and not failed else exits.FINDINGS
 
 
 def _where(result: cases.CaseResult) -> str:

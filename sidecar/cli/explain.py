@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"`{args.call}` is no call to explain: {error}\n")
         return exits.USAGE
     print(json.dumps(tree, indent=2) if args.format == "json" else "\n".join(text(tree)))
-    return exits.OK if tree["effect"] == "allow" else exits.NO
+    return exits.OK if tree["effect"] == "allow" else exits.FINDINGS
 
 
 def text(tree: dict[str, Any]) -> list[str]:

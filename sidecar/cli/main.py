@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, Line] = {
     "run": Line("sidecar.cli.run", "serve; the embedded quickstart without -c"),
     "exec": Line("sidecar.cli.exec", "serve, and run a command against it with a key of its own"),
     "check": Line("sidecar.cli.check", "check documents: fields, types, references, conditions"),
-    "test": Line("sidecar.cli.test", "run Test documents"),
+    "test": Line("sidecar.cli.cases", "run Test documents"),
     "explain": Line("sidecar.cli.explain", "tell which rules decide a call, and where they stand"),
     "schema": Line("sidecar.cli.schema", "print the JSON Schema of all documents"),
     "init": Line("sidecar.cli.init", "write a starter directory of documents with tests"),

@@ -30,7 +30,9 @@ QUICKSTART = str((Path(__file__).parent.parent / "quickstart").resolve())
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
-    parser.add_argument("-c", "--config", action="append", metavar="DIR", help="a layer of documents; several are laid over one another (default: the embedded quickstart)")
+    parser.add_argument(
+        "-c", "--config", action="append", metavar="DIR", help="a layer of documents; several are laid over one another (default: the embedded quickstart)"
+    )
     parser.add_argument("--local-key", action="store_true", help="mint a key for this machine (`key:local`) into the state directory; implied without -c")
     parser.add_argument("--quiet", action="store_true", help="no line per decision")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sidecar.call import Call, Member
-from sidecar.compiler.index import EXCLUDED, Index, Matcher
+from sidecar.compiler.index import Index, Matcher
 from sidecar.compiler.rules import Condition, Exemption, QuotaRule, Rule
 
 HOUSEKEEPING = frozenset({"models", "count_tokens"})
@@ -88,7 +88,9 @@ def gather(layers: Sequence[Layer], call: Call, subjects: frozenset[str], phase:
     names = names_of(call)
     members = _members(call)
     everyone = (1 << len(members)) - 1
-    parts, audits, quotas = [], [], []
+    parts: list[LayerCandidates] = []
+    audits: list[tuple[Rule, int]] = []
+    quotas: list[QuotaRule] = []
     for layer in layers:
         index = layer.request if phase == "request" else layer.response
         found = index.find(call.operation, names, subjects)
@@ -156,4 +158,4 @@ def _groups(call: Call, everyone: int, conditions: Sequence[Condition]) -> tuple
         models = {model: 1 << bit for bit, model in enumerate(models)}
     if len(models) > 1 and any(condition.per_model for condition in conditions):
         return tuple((mask, model) for model, mask in models.items())
-    return ((everyone, next(iter(models), call.target)),)
+    return ((everyone, next(iter(models), "" if call.operation == "tool_call" else call.target)),)

@@ -19,10 +19,9 @@ LATE = frozenset({"reply.finish", "reply.tokens", "reply.tool_calls"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variables:
-    """The variables of one document. `order` puts each after those it reads."""
+    """The variables of one document; none reads itself, however far round."""
 
     programs: Mapping[str, Program]
-    order: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +78,12 @@ class Rule:
 
     def _reason(self, result: str) -> Reason:
         return Reason(self.name, self.kind, self.effect, result, self.where, self.message, self.help, layer=self.layer)
+
+    @property
+    def demands(self) -> bool:
+        """Whether it owes more than a label or a warning."""
+        owed = self.obligations
+        return bool(owed.route or owed.cap or owed.set or owed.redact)
 
     @property
     def late(self) -> bool:

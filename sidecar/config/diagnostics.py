@@ -72,7 +72,9 @@ def _painted(style: str, text: str) -> str:
 
 
 def _entry(item: Diagnostic, paint: Callable[[str, str], str]) -> str:
-    lines = [f"{paint('bold', printable(str(item.position)))}: {paint(item.severity, item.severity)}: {printable(item.message)} {paint('dim', f'[{item.code}]')}"]
+    lines = [
+        f"{paint('bold', printable(str(item.position)))}: {paint(item.severity, item.severity)}: {printable(item.message)} {paint('dim', f'[{item.code}]')}"
+    ]
     if item.source_line.strip():
         lines += [f"    {printable(item.source_line)}", f"    {paint(item.severity, _carets(item))}"]
     if item.hint:
@@ -111,12 +113,12 @@ def as_dict(item: Diagnostic) -> dict[str, object]:
     }
 
 
-def render_json(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:
+def render_json(diagnostics: Sequence[Diagnostic], _color: bool = False) -> str:
     """A JSON object with `diagnostics`, in reading order."""
     return json.dumps({"diagnostics": [as_dict(item) for item in diagnostics]}, indent=2, ensure_ascii=False) + "\n"
 
 
-def render_sarif(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:
+def render_sarif(diagnostics: Sequence[Diagnostic], _color: bool = False) -> str:
     """SARIF 2.1.0 (OASIS), one run, for code review tools."""
     rules = [{"id": code} for code in sorted({item.code for item in diagnostics})]
     run = {"tool": {"driver": {"name": "sidecar", "rules": rules}}, "columnKind": "unicodeCodePoints", "results": [_result(item) for item in diagnostics]}
@@ -137,5 +139,3 @@ def _result(item: Diagnostic) -> dict[str, object]:
 
 FORMATS: Mapping[str, Callable[[Sequence[Diagnostic], bool], str]] = {"text": render_text, "json": render_json, "sarif": render_sarif}
 """The visible table of what `check --format` may say."""
-
-render = render_text

@@ -71,29 +71,29 @@ class LayerSource(NamedTuple):
 def _find(root: Node, pointer: str) -> tuple[Node, bool]:
     """The node, or its nearest ancestor that exists and False."""
     node = root
-    for token in pointer.split("/")[1:]:
-        child = _child(node, token.replace("~1", "/").replace("~0", "~"))
+    for step in pointer.split("/")[1:]:
+        child = _child(node, step.replace("~1", "/").replace("~0", "~"))
         if child is None:
             return node, False
         node = child
     return node, True
 
 
-def _child(node: Node, token: str) -> Node | None:
-    if isinstance(node, MapNode) and token in node.entries:
-        return node.entries[token][1]
+def _child(node: Node, step: str) -> Node | None:
+    if isinstance(node, MapNode) and step in node.entries:
+        return node.entries[step][1]
     if isinstance(node, ListNode):
-        return node.items[int(token)] if token.isdecimal() and int(token) < len(node.items) else None
-    return node if token == "0" else None
+        return node.items[int(step)] if step.isdecimal() and int(step) < len(node.items) else None
+    return node if step == "0" else None
 
 
 def key_of(document: Document, pointer: str) -> Position:
     """The place of a mapping's key rather than of its value."""
-    parent, _, token = pointer.rpartition("/")
+    parent, _, step = pointer.rpartition("/")
     if document.root is None:
         return document.at(pointer)
     node, exact = _find(document.root, parent)
-    name = token.replace("~1", "/").replace("~0", "~")
+    name = step.replace("~1", "/").replace("~0", "~")
     if exact and isinstance(node, MapNode) and name in node.entries:
         key = node.entries[name][0]
         return Position(document.file, key.line, key.column)

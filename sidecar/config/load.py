@@ -62,6 +62,8 @@ def _layer(name: str, files: Sequence[tuple[str, bytes]], environ: Mapping[str, 
                 broken.add(made)
     diagnostics = [item for each in sources for item in each.diagnostics]
     if not any(each.roots or each.lost for each in sources):
-        diagnostics.append(Diagnostic("error", "no-documents", "there are no documents here", Position(name or "."), "a layer is a directory with `*.yaml` files"))
+        diagnostics.append(
+            Diagnostic("error", "no-documents", "there are no documents here", Position(name or "."), "a layer is a directory with `*.yaml` files")
+        )
     facts = references.Layer(name, tuple(documents), frozenset(broken), unread)
     return _Layer(facts, tuple(each.name for each in sources), diagnostics)

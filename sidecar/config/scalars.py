@@ -19,6 +19,7 @@ from sidecar.config.source import BAD, ListNode, MapNode, Node, ScalarNode, Sour
 BROKEN: Final = object()
 """Stands for a value that was complained of."""
 
+QUOTES = ("'", '"')
 TRUE = frozenset({"true", "True", "TRUE"})
 FALSE = frozenset({"false", "False", "FALSE"})
 _INT = re.compile(r"-?(0|[1-9]\d*)$", re.ASCII)
@@ -57,11 +58,14 @@ def expected(node: Node, scope: Scope, what: str, hint: str = "") -> object:
     if isinstance(node, ScalarNode):
         if node.null:
             return complain(node, scope, "no-value", f"{what} is missing here", traps.empty(scope.source, node))
-        return complain(node, scope, "type", f"{_shown(node.text)} is not {what}", hint)
+        spelt = traps.in_quotes(node.text) if node.style in QUOTES else node.text
+        return complain(node, scope, "type", f"{_shown(spelt)} is not {what}", hint)
     return complain(node, scope, "type", f"{what} is due here, not {node.noun}", hint)
 
 
 def _shown(text: str) -> str:
+    if not text:
+        return '`""`'
     return f"`{text}`" if len(text) <= 60 else f"`{text[:60]}…`"
 
 
@@ -91,7 +95,13 @@ def text(node: Node, scope: Scope) -> Any:
     """Text in which `${NAME}` is a mistake: it would look replaced and stay as it is."""
     value = raw(node, scope)
     if type(value) is str and "${" in value and (found := _VARIABLE.search(value)):
-        return complain(node, scope, "environ", f"`{found[0]}` is not replaced in this field", "only fields that say so take values from the environment; write the value out")
+        return complain(
+            node,
+            scope,
+            "environ",
+            f"`{found[0]}` is not replaced in this field",
+            "only fields that say so take values from the environment; write the value out",
+        )
     return value
 
 

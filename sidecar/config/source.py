@@ -9,12 +9,12 @@ reading goes on with the next document of the file. Knows nothing of kinds and f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
-from yaml.cyaml import CParser
+from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs do not re-export it
 
 from sidecar.config import leaks, traps
 from sidecar.config.diagnostics import Diagnostic, Position, Severity
@@ -38,7 +38,7 @@ class ScalarNode:
     __slots__ = ("column", "end_column", "end_line", "line", "style", "text")
     noun = "a single value"
 
-    def __init__(self, text: str, style: str, line: int, column: int, end_line: int, end_column: int) -> None:
+    def __init__(self, text: str, style: str, line: int, column: int, end_line: int, end_column: int) -> None:  # noqa: PLR0917  (made once per scalar: keywords cost)
         self.text = text
         self.style = style
         self.line = line
@@ -102,7 +102,16 @@ class Source:
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
     def complain(
-        self, code: str, message: str, line: int, column: int, *, hint: str = "", end_column: int = 0, severity: Severity = "error", masked: tuple[int, int] = (0, 0)
+        self,
+        code: str,
+        message: str,
+        line: int,
+        column: int,
+        *,
+        hint: str = "",
+        end_column: int = 0,
+        severity: Severity = "error",
+        masked: tuple[int, int] = (0, 0),
     ) -> None:
         """Add a diagnostic at a place. `masked` is the part of the line (from 0) that must not be repeated."""
         shown = self.line(line)
@@ -140,16 +149,19 @@ def read(name: str, data: bytes) -> Source:
 
 def _decode(source: Source, data: bytes) -> str | None:
     if len(data) > MAX_BYTES:
-        return source.complain("too-large", f"the file has {len(data)} bytes, more than {MAX_BYTES}", 0, 0, hint="split it into several files")
+        source.complain("too-large", f"the file has more than {MAX_BYTES} bytes", 0, 0, hint="split it into several files")
+        return None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return source.complain("encoding", "the file is UTF-16", 0, 0, hint="save it as UTF-8")
+        source.complain("encoding", "the file is UTF-16", 0, 0, hint="save it as UTF-8")
+        return None
     try:
         return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
         good = data[: error.start].removeprefix(b"\xef\xbb\xbf").decode("utf-8")
         source.lines = BREAK.split(good)
         byte = data[error.start]
-        return source.complain("encoding", f"byte 0x{byte:02x} is not UTF-8", len(source.lines), len(source.lines[-1]) + 1, hint="save the file as UTF-8")
+        source.complain("encoding", f"byte 0x{byte:02x} is not UTF-8", len(source.lines), len(source.lines[-1]) + 1, hint="save the file as UTF-8")
+        return None
 
 
 def _characters_are_sound(source: Source, text: str) -> bool:
@@ -159,7 +171,7 @@ def _characters_are_sound(source: Source, text: str) -> bool:
         if (line.isascii() and line.isprintable()) or not (found := UNREADABLE.search(line) or DIRECTION.search(line)):
             continue
         character = f"U+{ord(found[0]):04X}"
-        hint = 'write it as `\\u….` in double quotes, where it is meant' if DIRECTION.match(found[0]) else "take it out"
+        hint = "write it as `\\u….` in double quotes, where it is meant" if DIRECTION.match(found[0]) else "take it out"
         source.complain("character", f"character {character} is not allowed in a document", number, found.start() + 1, hint=hint)
         return False
     return True
@@ -205,16 +217,17 @@ class _Builder:
 
     def build(self, parser: CParser) -> Iterator[Node]:
         """Yield a root for each document that says anything. Raises _Refused, and what libyaml raises."""
-        while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
+        next_event: Callable[[], Any] = parser.get_event
+        while not isinstance(event := next_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
                 self.anchors.clear()
                 if event.version or event.tags:
                     self.refuse(event, "directive", "`%` directives are not read", "take the line out")
-                root = self.node(parser, parser.get_event())
+                root = self.node(next_event, next_event())
                 if not (isinstance(root, ScalarNode) and root.null):
                     yield root
 
-    def node(self, parser: CParser, event: yaml.Event) -> Node:
+    def node(self, next_event: Callable[[], Any], event: Any) -> Node:
         """The tree that begins with `event`."""
         if type(event) is yaml.ScalarEvent:
             return self.scalar(event)
@@ -222,7 +235,6 @@ class _Builder:
         top, anchor = self.collection(event, 0)
         key: ScalarNode | None = None
         keys: list[ScalarNode | None] = []
-        next_event = parser.get_event
         while True:
             event = next_event()
             kind = type(event)
@@ -255,7 +267,7 @@ class _Builder:
                 self.enter(top, key, child)  # type: ignore[arg-type]
                 key = None
 
-    def scalar(self, event: yaml.ScalarEvent) -> ScalarNode:
+    def scalar(self, event: Any) -> ScalarNode:
         start, end = event.start_mark, event.end_mark
         node = ScalarNode(event.value, event.style or "", start.line + 1, start.column + 1, end.line + 1, end.column + 1)
         if event.tag is not None:
@@ -264,13 +276,13 @@ class _Builder:
             self.anchors[event.anchor] = node
         return node
 
-    def tag(self, event: yaml.Event, node: Node) -> None:
+    def tag(self, event: Any, node: Node) -> None:
         """Told once, here: the node stays, unreadable, so that the rest of the document is checked too."""
         self.source.complain_at(node, "tag", f"`{traps.spelt(event.tag)}` is a YAML tag, and tags are not read", hint=traps.quoted(self.source.line(node.line)))
         if isinstance(node, ScalarNode):
             node.text, node.style = "", BAD
 
-    def collection(self, event: yaml.Event, depth: int) -> tuple[ListNode | MapNode, str]:
+    def collection(self, event: Any, depth: int) -> tuple[ListNode | MapNode, str]:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if depth >= MAX_DEPTH:
             self.refuse(event, "depth", f"nested deeper than {MAX_DEPTH}", "")
@@ -282,7 +294,7 @@ class _Builder:
             self.anchors[anchor] = None  # known, and not ready: an alias to it from inside would never end
         return node, anchor
 
-    def alias(self, event: yaml.AliasEvent) -> Node:
+    def alias(self, event: Any) -> Node:
         name = event.anchor
         node = self.anchors.get(name)
         if node is None:
@@ -306,11 +318,13 @@ class _Builder:
         top.size += 1 if type(value) is ScalarNode else value.size  # type: ignore[union-attr]
         if key.text in top.entries:
             first = top.entries[key.text][0]
-            self.source.complain_at(key, "duplicate-key", f"`{key.text}` is given twice; the first is on line {first.line}, column {first.column}", hint="keep one of them")
+            self.source.complain_at(
+                key, "duplicate-key", f"`{key.text}` is given twice; the first is on line {first.line}, column {first.column}", hint="keep one of them"
+            )
         elif key.text != "<<" or key.style:
             top.entries[key.text] = (key, value)
 
-    def refuse(self, event: yaml.Event, code: str, message: str, hint: str) -> NoReturn:
+    def refuse(self, event: Any, code: str, message: str, hint: str) -> NoReturn:
         line = event.start_mark.line + 1
         self.source.complain(code, message, line, event.start_mark.column + 1, hint=hint)
         raise _Refused(line)

@@ -8,7 +8,7 @@ and `scalars` (what it lets through).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     import yaml
@@ -32,21 +32,19 @@ _NO = frozenset({"no", "off", "n"})
 
 
 class _Trap(NamedTuple):
-    """`problem` is a part of libyaml's words, `line` what the line must look like."""
+    """`problem` is a part of libyaml's words, `line` what the line must look like. `at_start`: the cause is where the construct began."""
 
     problem: str
     line: re.Pattern[str]
     message: str
     hint: str = ""
+    at_start: bool = False
 
 
 _ANY = re.compile("")
 _TRAPS: tuple[_Trap, ...] = (
     _Trap("scanning an alias", _ANY, "a plain value that begins with `*` is an alias in YAML", STARS),
     _Trap("", re.compile(r":\s+!"), "a plain value that begins with `!` is a tag in YAML"),
-    _Trap("expected key", re.compile(r""":\s+(?P<quote>["']).*(?P=quote)\s*[^\s,#}\]]"""), "text goes on after a closing quote"),
-    _Trap("expected key", re.compile(r":\s+\[.*\]\s*[^\s,#}\]]"), "text goes on after a list"),
-    _Trap("expected key", re.compile(r":\s+\{.*\}\s*[^\s,#}\]]"), "text goes on after a mapping"),
     _Trap("mapping values are not allowed", re.compile(r":\s+\S.*:(\s|$)"), "a plain value holds `: `, which begins a mapping in YAML"),
     _Trap("mapping values are not allowed", _ANY, "this key is indented deeper than its neighbours", "align it with the keys above"),
     _Trap("violates indentation", _ANY, "a tab cannot indent", "use spaces"),
@@ -54,28 +52,39 @@ _TRAPS: tuple[_Trap, ...] = (
     _Trap("cannot start any token", _ANY, "a plain value cannot begin with this character"),
     _Trap("scanning an anchor", _ANY, "`&` before a word is an anchor in YAML"),
     _Trap("scanning a block scalar", _ANY, "a plain value that begins with `|` or `>` is a block of text in YAML"),
-    _Trap("unexpected end of stream", _ANY, "a quote is opened here and never closed", "close it, on the same line if it is a short text"),
+    _Trap("unexpected end of stream", _ANY, "a quote is opened here and never closed", "close it, on the same line if it is a short text", at_start=True),
     _Trap("unknown escape", _ANY, "a backslash sequence that double quotes do not know", "use single quotes, where a backslash is a backslash"),
-    _Trap("flow sequence", _ANY, "a `[` is opened here and never closed", "close it with `]`"),
-    _Trap("flow mapping", _ANY, "a `{` is opened here and never closed", "close it with `}`"),
+    _Trap("flow sequence", _ANY, "a `[` is opened here and never closed", "close it with `]`", at_start=True),
+    _Trap("flow mapping", _ANY, "a `{` is opened here and never closed", "close it with `}`", at_start=True),
     _Trap("flow node", _ANY, "a `[` or `{` before this is never closed", "close it"),
     _Trap("expected key", _ANY, "this is neither a key of the mapping above nor the end of it", "check the indentation and the quotes of the line before"),
 )
-_AT_START = ("unexpected end of stream", "flow sequence", "flow mapping")
+_CLOSED = {
+    '"': "text goes on after a closing quote",
+    "'": "text goes on after a closing quote",
+    "]": "text goes on after a list",
+    "}": "text goes on after a mapping",
+}
 
 
 def syntax(source: Source, error: yaml.MarkedYAMLError) -> int:
     """Tell what libyaml refused. The index (from 0) of the line to go on from."""
     words = f"{error.context or ''}: {error.problem or ''}"
-    found = error.problem_mark or error.context_mark
-    if any(start in words for start in _AT_START) and error.context_mark is not None:
-        mark = error.context_mark
-    else:
-        mark = found
-    line = source.line(mark.line + 1)
-    trap = next((trap for trap in _TRAPS if trap.problem in words and trap.line.search(line)), _Trap("", _ANY, words.strip(": ")))
+    found = cast("yaml.Mark", error.problem_mark or error.context_mark)
+    line = source.line(found.line + 1)
+    trap = _goes_on(words, line, found.column) or next((trap for trap in _TRAPS if trap.problem in words and trap.line.search(line)), None)
+    trap = trap or _Trap("", _ANY, words.strip(": "))
+    mark = error.context_mark if trap.at_start and error.context_mark is not None else found
     source.complain("yaml", trap.message, mark.line + 1, mark.column + 1, hint=trap.hint or quoted(line))
-    return int(found.line)
+    return found.line
+
+
+def _goes_on(words: str, line: str, column: int) -> _Trap | None:
+    """`"a" in x`, `[1].exists(…)`: a value in YAML's eyes, and then something that is no comma and no end."""
+    closed = line[:column].rstrip()[-1:]
+    if "did not find expected" in words and closed in _CLOSED and line[column : column + 1] not in ("", ",", "]", "}", ":"):
+        return _Trap("", _ANY, _CLOSED[closed])
+    return None
 
 
 def spelt(tag: str) -> str:
@@ -86,7 +95,7 @@ def spelt(tag: str) -> str:
 def quoted(line: str) -> str:
     """The line with its value in quotes, as a hint; in general words where the line is not of the plain shape."""
     found = _FIELD.match(line) or _ITEM.match(line)
-    if found is None or found["value"][0] in "{":
+    if found is None or (found["value"][0], found["value"][-1]) == ("{", "}"):
         return "quote the whole value"
     lead = f"{found['key']}: " if "key" in found.groupdict() else "- "
     return f"quote the whole value: `{lead}{in_quotes(found['value'])}`"
@@ -106,7 +115,13 @@ def comment(source: Source, node: ScalarNode) -> None:
     """Warn where a plain text is cut short by `#` that hardly was meant as a comment (`message: see #4711`)."""
     rest = source.line(node.end_line)[node.end_column - 1 :]
     if _LONE_HASH.match(rest):
-        source.complain_at(node, "hash", f"the text ends before `{rest.strip()[:20]}`: ` #` begins a comment", hint="quote the whole value, or put a space after `#`", severity="warning")
+        source.complain_at(
+            node,
+            "hash",
+            f"the text ends before `{rest.strip()[:20]}`: ` #` begins a comment",
+            hint="quote the whole value, or put a space after `#`",
+            severity="warning",
+        )
 
 
 def empty(source: Source, node: ScalarNode) -> str:

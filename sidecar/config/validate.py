@@ -80,8 +80,8 @@ def _kind(root: MapNode, scope: Scope) -> str | None:
         complain(root, scope, "missing-field", "`kind` is missing", "one of " + _listed(documents.KINDS))
     elif isinstance(node, ScalarNode) and node.text in documents.KINDS:
         return node.text
-    elif isinstance(node, ScalarNode) and node.text in documents.LATER:
-        complain(node, scope, "later", f"`{node.text}`: {documents.LATER[node.text]}")
+    elif isinstance(node, ScalarNode) and (later := documents.LATER.get(node.text, "")):
+        complain(node, scope, "later", later)
     else:
         expected(node, scope, "a kind", near(getattr(node, "text", ""), documents.KINDS) or "one of " + _listed(documents.KINDS))
     return None
@@ -130,8 +130,8 @@ def _choice(words: tuple[str, ...], path: str) -> Reader:
     def read(node: Node, scope: Scope) -> Any:
         if type(node) is ScalarNode and (value := known.get(node.text)) is not None and (value or node.style):
             return value
-        if isinstance(node, ScalarNode) and (later := documents.LATER.get(f"{path}={node.text}")):
-            return complain(node, scope, "later", f"`{node.text}`: {later}")
+        if isinstance(node, ScalarNode) and (later := documents.later(f"{path}={node.text}")):
+            return complain(node, scope, "later", later)
         return expected(node, scope, "one of " + _listed(shown), near(getattr(node, "text", ""), shown))
 
     return read
@@ -146,7 +146,13 @@ def _list(item: Reader, path: str) -> Reader:
             value = item(node, scope)
             return value if value is BROKEN else (value,)
         if means_all and not node.items:
-            return complain(node, scope, "empty-list", "an empty list matches nobody and nothing, and the field left out matches all", "leave the field out, or name what is meant")
+            return complain(
+                node,
+                scope,
+                "empty-list",
+                "an empty list matches nobody and nothing, and the field left out matches all",
+                "leave the field out, or name what is meant",
+            )
         values = tuple([item(child, scope) for child in node.items])
         return BROKEN if BROKEN in values else values
 
@@ -211,8 +217,8 @@ def _snake(name: str) -> str:
 
 
 def _unknown(key: ScalarNode, scope: Scope, path: str, fields: Mapping[str, object]) -> None:
-    if later := documents.LATER.get(f"{path}.{key.text}"):
-        complain(key, scope, "later", f"`{key.text}`: {later}")
+    if later := documents.later(f"{path}.{key.text}"):
+        complain(key, scope, "later", later)
         return
     where = "metadata" if path == "metadata" else path.replace(".spec", "", 1)
     guess = near(key.text, fields)

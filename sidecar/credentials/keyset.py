@@ -109,7 +109,7 @@ class UrlKeySet(KeySet):
     def poll(self, now: float) -> None:
         """Fetch in the background if the keys are old; calls go on with those there are."""
         self.due = now + PAUSE
-        if self.loaded:
+        if self.loaded and not self.overdue(now):  # then the next token that is verified waits for it
             self._start(now)
 
     def overdue(self, now: float) -> bool:

@@ -14,7 +14,7 @@ from sidecar.compiler.candidates import Candidates
 from sidecar.compiler.memo import Memo
 from sidecar.compiler.rules import Condition, Variables
 from sidecar.expr import UNKNOWN, Fault
-from sidecar.expr.values import EvalError, Timestamp
+from sidecar.expr.values import EvalError
 from sidecar.principal import Principal
 
 People = Memo[Principal, Mapping[str, object]]
@@ -145,9 +145,12 @@ class Unreadable(dict[str, Any]):
 UNREADABLE = Unreadable()
 
 
+HINTS = {"read_only": False, "destructive": True, "idempotent": False, "open_world": True}
+
+
 def of_tool(tool: Tool) -> dict[str, Any]:
-    """The `call.tool` binding."""
-    return {"name": tool.name, "server": tool.server}
+    """The `call.tool` binding. Nothing is said of a tool that no document describes, so hints are MCP's defaults: the worst."""
+    return {"name": tool.name, "server": tool.server, "title": "", "kind": tool.kind, "labels": (), **HINTS}
 
 
 def of_source(call: Call) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def views(
     if "source" in roots:
         shared["source"] = of_source(call)
     if "now" in roots:
-        shared["now"] = Timestamp(now * 1_000_000_000)
+        shared["now"] = now
     if reply is not None:
         shared["reply"] = reply
     if len(candidates.groups) == 1:
@@ -183,3 +186,15 @@ def views(
             shared["call"] = of_call(call, model, requested)
         return ((mask, View(shared)),)
     return tuple((mask, View({**shared, "call": of_call(call, model, requested)})) for mask, model in candidates.groups)
+
+
+OPEN = ("id", "dialect", "stream", "tokens", "bytes", "params")
+"""What of a call a list can't know."""
+
+
+def forget(view: View) -> None:
+    """Make unknown what only a real call tells: for lists."""
+    if "source" in view.bindings:
+        view.bindings["source"] = UNKNOWN
+    if "call" in view.bindings:
+        view.bindings["call"] = {**view.bindings["call"], **dict.fromkeys(OPEN, UNKNOWN), "args": UNKNOWN}

@@ -25,6 +25,9 @@ PATIENCE = 120.0
 FORGIVEN = frozenset({"policy", "hidden", "quota", "budget", "outage"})
 """What Settings `mode: audit` forwards all the same: the no of a policy, never that of an identity or of an owner."""
 
+DEFAULT = Reason("default", "Settings", "deny", "true", "")
+"""Stands among the would-be reasons where no rule said anything."""
+
 
 # ---------------------------------------------------------------- refusals
 
@@ -92,10 +95,10 @@ def forgives(state: State, refusal: Refusal) -> bool:
     return policy and bool(state.call.members)
 
 
-def forgive(state: State, refusal: Refusal) -> None:
+def forgive(state: State) -> None:
     """Note what would have been, and let every member serve that could."""
     state.audited = True
-    state.would += state.reasons or [Reason(refusal.rule or "default", "Settings", "deny", "true", "")]
+    state.would += state.reasons or [DEFAULT]
     state.reasons = []
     if not state.survivors and state.candidates is not None:
         state.survivors = state.candidates.everyone
@@ -110,7 +113,7 @@ def decision(state: State, refusal: Refusal | None, permit: Permit | None = None
         "deny" if refusal is not None else "allow",
         (*state.reasons, *state.others),
         tuple(dict.fromkeys([reason.rule for reason in state.reasons])),
-        tuple(state.would),
+        tuple(dict.fromkeys(state.would)) if state.would else (),
         state.obligations,
         state.edits,
         refusal,

@@ -66,7 +66,7 @@ def decide(
         if refusal is not None:
             if not combine.forgives(state, refusal):
                 return combine.decision(state, refusal)
-            combine.forgive(state, refusal)
+            combine.forgive(state)
     return permit(state)
 
 

@@ -17,7 +17,6 @@ from sidecar.expr import UNKNOWN, Fault
 from sidecar.need import Exhausted, Level, Reservation, Reserve, Unavailable, reserve
 
 if TYPE_CHECKING:
-
     from sidecar.decision import Decision, Refusal
     from sidecar.evaluate.bindings import View
     from sidecar.evaluate.state import State

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.candidates import HOUSEKEEPING
-from sidecar.evaluate import combine
+from sidecar.evaluate import bindings, combine
+from sidecar.evaluate.audits import would_be
 from sidecar.evaluate.lattice import Terms
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.decision import Refusal
     from sidecar.evaluate.state import State
     from sidecar.need import Steps
+    from sidecar.principal import Principal
 
 
 def authorize(state: State) -> Steps[Refusal | None]:
@@ -29,10 +31,19 @@ def authorize(state: State) -> Steps[Refusal | None]:
     state.survivors = possible(candidates, terms(state))
     if state.survivors:
         return None
+    note_audits(state, state.principal)
     if call.members and all(snapshot.upstreams[member.upstream].hidden for member in call.members):
         return combine.unknown_model(state.id)
     return combine.nothing_allows(state.id, kind="hidden")
     yield
+
+
+def note_audits(state: State, principal: Principal) -> None:
+    """What audit documents would have allowed, where nothing enforced does."""
+    candidates = state.candidates
+    if candidates is not None and candidates.audits:
+        views = bindings.views(state.call, principal, candidates, now=state.now, people=state.snapshot.people)
+        state.would += would_be(candidates, views, state.now)
 
 
 def terms(state: State) -> Terms:

@@ -62,4 +62,6 @@ def cannot_carry(state: State, what: str) -> Refusal:
     state.survivors = 0
     if not owing:
         return combine.nothing_allows(state.id)
-    return combine.denied(state.reasons[0], state.id, told=state.snapshot.told, message=f"denied by rule `{owing[0].name}`: {what or 'this dialect cannot carry what it demands'}")
+    return combine.denied(
+        state.reasons[0], state.id, told=state.snapshot.told, message=f"denied by rule `{owing[0].name}`: {what or 'this dialect cannot carry what it demands'}"
+    )

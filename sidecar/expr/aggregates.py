@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import cmp_to_key
 from typing import Any, Final
 
-from sidecar.expr.overload import Overload, function, method
+from sidecar.expr.overload import function, method
 from sidecar.expr.types import BOOL, BYTES, DYN, INT, STRING, TYPE, A, B, Type, list_of, map_of, optional_of
 from sidecar.expr.values import (
+    LIST_LIMIT,
     MISSING,
     NONE,
-    SIZE_LIMIT,
     EvalError,
     Maybe,
     TypeValue,
@@ -24,6 +24,8 @@ from sidecar.expr.values import (
 
 _LIST: Final = list_of(A)
 _RANGE_LIMIT: Final = 10_000
+_PAIRS_LIMIT: Final = 2**18
+"""Comparisons that one set operation may take."""
 _TYPE_NAMES: Final = {
     "null": "null_type",
     "optional": "optional_type",
@@ -42,10 +44,9 @@ def _type_of(value: Any) -> TypeValue:
 
 
 def _concat(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
-    if len(a) + len(b) > SIZE_LIMIT:
+    if len(a) + len(b) > LIST_LIMIT:
         raise EvalError("the list grows too long")
     return [*a, *b]
-
 
 
 # ---------------------------------------------------------------- optionals
@@ -103,7 +104,7 @@ def _distinct(items: Sequence[Any]) -> list[Any]:
 
 
 def _quadratic(a: int, b: int) -> None:
-    if a * b > _RANGE_LIMIT * 100:
+    if a * b > _PAIRS_LIMIT:
         raise EvalError("the lists are too long to be compared")
 
 

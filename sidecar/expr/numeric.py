@@ -230,4 +230,3 @@ NUMBER_FUNCTIONS: Final = (
     *_each("math.isInf", math.isinf, result=BOOL),
     *_each("math.isFinite", math.isfinite, result=BOOL),
 )
-

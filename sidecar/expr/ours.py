@@ -21,6 +21,7 @@ Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 _SEMVER: Final = re.compile(
     r"v?(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
 )
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCAL_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 _LOCAL_SUFFIXES: Final = (".localhost", ".local", ".internal", ".home.arpa", ".svc", ".cluster.local")
 _LEGACY_HOST: Final = re.compile(r"(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}\.?")
@@ -51,7 +52,7 @@ def clean(path: str) -> str:
 
 
 def within(path: str, folder: str) -> bool:
-    """Is the cleaned path the cleaned folder or inside it?"""
+    """Whether the cleaned path is the cleaned folder or inside it."""
     inner, outer = clean(path), clean(folder)
     if inner == outer or (outer == "/" and inner.startswith("/")):
         return True
@@ -68,7 +69,7 @@ def host(url: str) -> str:
 
     Errors: no host, user info, backslashes, spaces or control characters (parsers disagree about them), escapes in the host.
     """
-    if any(c <= " " or c == "\\" or c == "\x7f" for c in url):
+    if any(c <= " " or c in "\\\x7f" for c in url):
         raise EvalError("the URL has a character that parsers disagree about")
     try:
         parts = urlsplit(url)
@@ -77,17 +78,20 @@ def host(url: str) -> str:
         raise EvalError("the URL is malformed") from None
     if not name or not parts.scheme or "@" in parts.netloc or unquote(name) != name:
         raise EvalError("the URL has no plain host")
-    return name.rstrip(".").lower()
+    bare = name.rstrip(".").lower()
+    if not bare:
+        raise EvalError("the URL has no plain host")
+    return bare
 
 
 def private(url: str) -> bool:
-    """Does the URL point into this machine or its network, by its literal host? A name is not resolved here.
+    """Whether the URL points into this machine or its network, by its literal host. A name is not resolved here.
 
     True for every address that is not globally routable, for the old spellings of IPv4 (`0x7f.1`, `2130706433`), for names
     without a dot and for names of local zones.
     """
     name = host(url)
-    address = _address(name)
+    address = _reached(name)
     if address is not None:
         return not address.is_global or address.is_multicast
     if _LEGACY_HOST.fullmatch(name) or not name.isascii():
@@ -100,8 +104,16 @@ def _address(text: str) -> Ip | None:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+def _reached(text: str) -> Ip | None:
+    """The address that packets for this one end at: 6to4 and NAT64 carry an IPv4 address."""
+    address = _address(text)
     if isinstance(address, ipaddress.IPv6Address):
-        return address.ipv4_mapped or address.sixtofour or address
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return address.sixtofour or address
     return address
 
 

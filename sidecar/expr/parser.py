@@ -19,7 +19,26 @@ LENGTH: Final = 16_384
 """Characters of source."""
 
 RESERVED: Final = frozenset(
-    "as break const continue else for function if import let loop package namespace return var void while in".split()  # noqa: SIM905 reads as the spec does
+    (
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "namespace",
+        "package",
+        "return",
+        "var",
+        "void",
+        "while",
+    )
 )
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _LEVELS: Final = {op: level for level, ops in enumerate(("== != < <= > >= in", "+ -", "* / %")) for op in ops.split()}
@@ -113,9 +132,9 @@ class _Parser:
         return node
 
     def expression(self) -> tree.Node:
-        self.depth += 1
         if self.depth > DEPTH:
             raise self.error(self.peek.start, self.peek.end, f"the expression is nested more than {DEPTH} deep")
+        self.depth += 1
         test = self.disjunction()
         if self.accept("?"):
             yes = self.disjunction()
@@ -185,7 +204,9 @@ class _Parser:
         match token.kind:
             case "number":
                 if type(token.value) is int and token.value > INT_MAX:
-                    raise self.error(token.start, token.end, f"`{token.value}` is out of range for `int`", f"the least is `{INT_MIN}`, the greatest `{INT_MAX}`")
+                    raise self.error(
+                        token.start, token.end, f"`{token.value}` is out of range for `int`", f"the least is `{INT_MIN}`, the greatest `{INT_MAX}`"
+                    )
                 return tree.Constant(token.start, token.end, 1, token.value)
             case "text":
                 return tree.Constant(token.start, token.end, 1, token.value)

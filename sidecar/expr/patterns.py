@@ -51,10 +51,8 @@ def _simple(pattern: str) -> Callable[[str], bool] | None:
 
 def _words(body: str) -> tuple[str, ...] | None:
     """The plain words of `word`, `(word|word)` or `(?:word|word)`; None for anything else."""
-    if body.startswith("(") and body.endswith(")") and not body.endswith("\\)"):
-        choices = body[1:-1].removeprefix("?:").split("|")
-    else:
-        choices = [body]
+    grouped = body.startswith("(") and body.endswith(")") and not body.endswith("\\)")
+    choices = body[1:-1].removeprefix("?:").split("|") if grouped else [body]
     if not all(_PLAIN.fullmatch(choice) for choice in choices):
         return None
     return tuple(_ESCAPED.sub(r"\1", choice) for choice in choices)

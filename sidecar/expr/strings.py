@@ -16,16 +16,14 @@ from sidecar.expr.patterns import compile_pattern
 from sidecar.expr.textformat import FORMAT
 from sidecar.expr.times import text_of_duration, text_of_timestamp
 from sidecar.expr.types import BOOL, BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, list_of
-from sidecar.expr.values import SIZE_LIMIT, EvalError
+from sidecar.expr.values import LIST_LIMIT, SIZE_LIMIT, EvalError
 
 _UPPER: Final = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}
 _LOWER: Final = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 _SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 _TRUE: Final = frozenset({"1", "t", "true", "TRUE", "True"})
 _FALSE: Final = frozenset({"0", "f", "false", "FALSE", "False"})
-_QUOTES: Final = str.maketrans(
-    {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\\": r"\\", '"': r"\""}
-)
+_QUOTES: Final = str.maketrans({"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\\": r"\\", '"': r"\""})
 
 
 def _bounded(size: int) -> None:
@@ -89,6 +87,8 @@ def _replace(text: str, old: str, new: str, count: int = -1) -> str:
 def _split(text: str, separator: str, count: int = -1) -> list[str]:
     if count == 0:
         return []
+    if (text.count(separator) if separator else len(text)) > LIST_LIMIT:
+        raise EvalError("the list grows too long")
     if separator:
         return text.split(separator, count - 1 if count > 0 else -1)
     if 0 < count < len(text):

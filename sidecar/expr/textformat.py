@@ -21,9 +21,17 @@ _BASES: Final = {"b": "b", "o": "o", "x": "x", "X": "X"}
 
 def format_text(template: str, arguments: Sequence[Any]) -> str:
     """The template with its clauses filled in order. Raises EvalError for a clause that is none or does not fit its argument."""
-    rest = iter(arguments)
+    rest, size = iter(arguments), len(template)
 
     def fill(match: re.Match[str]) -> str:
+        text = clause(match)
+        nonlocal size
+        size += len(text)
+        if size > SIZE_LIMIT:
+            raise EvalError("the text grows too long")
+        return text
+
+    def clause(match: re.Match[str]) -> str:
         precision, verb = match.groups()
         if verb == "%" and precision is None:
             return "%"
@@ -33,10 +41,7 @@ def format_text(template: str, arguments: Sequence[Any]) -> str:
             raise EvalError("`format` has more clauses than arguments") from None
         return _clause(verb, 6 if precision is None else int(precision), value)
 
-    text = _CLAUSE.sub(fill, template)
-    if len(text) > SIZE_LIMIT:
-        raise EvalError("the text grows too long")
-    return text
+    return _CLAUSE.sub(fill, template)
 
 
 def _clause(verb: str, precision: int, value: Any) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -98,6 +98,8 @@ def zone_of(name: str) -> tzinfo:
     """An IANA name or `±HH:MM`. Raises ValueError."""
     if match := _OFFSET.fullmatch(name):
         sign, hours, minutes = match.groups()
+        if int(hours) > 23 or int(minutes) > 59:
+            raise ValueError(f"unknown time zone `{name}`")
         return timezone((-1 if sign == "-" else 1) * timedelta(hours=int(hours), minutes=int(minutes)))
     try:
         return ZoneInfo(name)
@@ -137,7 +139,7 @@ def _getters(name: str, read: Callable[[datetime], int]) -> tuple[Overload, ...]
     def never(value: Any, zone_name: str) -> int:
         return prepare(zone_name)(value)
 
-    plain = _QUICK.get(name, lambda v: read(_local(v, timezone.utc)))  # noqa: UP017 see values.EPOCH
+    plain = _QUICK.get(name, lambda v: read(_local(v, UTC)))
     return (
         method(name, TIMESTAMP, result=INT, apply=plain),
         Overload(name, (TIMESTAMP, STRING), INT, never, member=True, prepare=prepare, literal=True, cost=2),

@@ -96,8 +96,11 @@ class Mapped(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold(Node):
-    """A macro over a range: `macro` is `all`, `exists`, `exists_one`, `map`, `filter`, `transformList`, `transformMap` or
-    `transformMapEntry`; `names` its one or two variables; `test` the condition, `body` the transformation, as the macro has them."""
+    """A macro over a range.
+
+    `macro` is `all`, `exists`, `exists_one`, `map`, `filter`, `transformList`, `transformMap` or `transformMapEntry`; `names` its
+    one or two variables; `test` the condition and `body` the transformation, as the macro has them.
+    """
 
     macro: str
     over: Node

@@ -55,11 +55,14 @@ TIMESTAMP = Type("timestamp")
 DURATION = Type("duration")
 NULL = Type("null")
 DYN = Type("dyn")
+NEVER = Type("never")
+"""What the elements of `[]` are: nothing yet, so that it joins with every list."""
 TYPE = Type("type")
 A = Type("param", name="A")
 B = Type("param", name="B")
 
 NUMERIC = frozenset({"int", "uint", "double"})
+_OPEN = frozenset({"dyn", "never"})
 ORDERED = frozenset({"bool", "string", "bytes", "timestamp", "duration"}) | NUMERIC
 
 
@@ -84,7 +87,7 @@ def assignable(actual: Type, formal: Type, found: dict[str, Type]) -> bool:
         bound = found.get(formal.name)
         found[formal.name] = actual if bound is None else join(bound, actual) or DYN
         return bound is None or join(bound, actual) is not None
-    if actual.kind == "dyn" or formal.kind == "dyn":
+    if _OPEN & {actual.kind, formal.kind}:
         return True
     if actual.kind != formal.kind or actual.name != formal.name or len(actual.params) != len(formal.params):
         return False
@@ -92,9 +95,9 @@ def assignable(actual: Type, formal: Type, found: dict[str, Type]) -> bool:
 
 
 def substitute(formal: Type, found: Mapping[str, Type]) -> Type:
-    """`formal` with its type parameters replaced; an unbound one is dyn."""
+    """`formal` with its type parameters replaced; an unbound one is never."""
     if formal.kind == "param":
-        return found.get(formal.name, DYN)
+        return found.get(formal.name, NEVER)
     if not formal.params:
         return formal
     return Type(formal.kind, tuple(substitute(p, found) for p in formal.params))
@@ -104,7 +107,9 @@ def join(left: Type, right: Type) -> Type | None:
     """The type of a value that is one or the other; None where the two have nothing in common."""
     if left == right:
         return left
-    if left.kind == "dyn" or right.kind == "dyn":
+    if NEVER in (left, right):
+        return right if left == NEVER else left
+    if DYN in (left, right):
         return DYN
     if left.kind != right.kind or left.name != right.name or len(left.params) != len(right.params) or not left.params:
         return None
@@ -116,8 +121,15 @@ def comparable(left: Type, right: Type) -> bool:
     """May `==` ask for these two? Numbers of all kinds compare with each other; `null` with what may be null, that is dyn."""
     if left.kind in NUMERIC and right.kind in NUMERIC:
         return True
-    if left.kind == "dyn" or right.kind == "dyn":
+    if _OPEN & {left.kind, right.kind}:
         return True
     if left.kind != right.kind or left.name != right.name or len(left.params) != len(right.params):
         return False
     return all(comparable(a, b) for a, b in zip(left.params, right.params, strict=True))
+
+
+def settled(found: Type) -> Type:
+    """The type with every `never` left in it made dyn: nothing more will be learned."""
+    if found == NEVER:
+        return DYN
+    return Type(found.kind, tuple(map(settled, found.params))) if found.params else found

@@ -9,8 +9,7 @@ Messages of errors name types and names, never values: a condition reads prompts
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
 INT_MIN: Final = -(2**63)
@@ -21,8 +20,10 @@ TIMESTAMP_MIN: Final = -62_135_596_800 * SECOND
 TIMESTAMP_MAX: Final = 253_402_300_800 * SECOND - 1
 DURATION_MAX: Final = 315_576_000_000 * SECOND
 SIZE_LIMIT: Final = 2**26
-"""Characters or elements that one step may build. Far above the largest body; stops doubling."""
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 the same object; `datetime.UTC` reads worse beside `timezone(offset)`
+"""Characters that one step may build. Above the largest body; stops doubling."""
+LIST_LIMIT: Final = 2**20
+"""Elements that one step may build."""
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EvalError(Exception):
@@ -73,7 +74,7 @@ class Unknown:
     def __repr__(self) -> str:
         return "UNKNOWN"
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _unknown  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _unknown
     __bool__ = __len__ = __iter__ = __contains__ = _unknown
     __hash__ = object.__hash__
 
@@ -138,9 +139,8 @@ _SAME: Final = frozenset({str, int, float, bool, bytes, Uint, Timestamp, Duratio
 _ORDERED: Final = frozenset({str, int, float, bool, bytes, Uint, Timestamp, Duration})
 
 
-@lru_cache(maxsize=256)
 def _kind_of_class(cls: type) -> str:
-    if issubclass(cls, Mapping):
+    if issubclass(cls, dict) or issubclass(cls, Mapping):
         return "map"
     if issubclass(cls, datetime):
         return "timestamp"
@@ -232,7 +232,7 @@ def to_timestamp(value: Any) -> Timestamp:
     if type(value) is Timestamp:
         return value
     if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)  # noqa: UP017 see EPOCH
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
         return Timestamp((aware - EPOCH) // timedelta(microseconds=1) * 1000)
     if type(value) in NUMBERS:
         return Timestamp(int(value * SECOND))
@@ -240,7 +240,7 @@ def to_timestamp(value: Any) -> Timestamp:
 
 
 def known(value: Any) -> bool:
-    """Is there no UNKNOWN anywhere in this result?"""
+    """Whether there is no UNKNOWN anywhere in this result."""
     if value is UNKNOWN:
         return False
     what = kind(value)

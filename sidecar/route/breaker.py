@@ -5,8 +5,10 @@ Both are sans-IO: time comes in as seconds of any clock that only moves forward.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
@@ -35,7 +37,7 @@ class Breaker:
         self._trial = False
 
     def state(self, now: float) -> str:
-        """closed | open | half_open."""
+        """In one word: closed, open or half_open."""
         if self._state == OPEN and now - self._opened >= self._open_for:
             self._go("rested")
         return self._state

@@ -8,6 +8,7 @@ is a share of its calls, so that retries cannot multiply an outage.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.errors import UpstreamError, UpstreamUnreachable
@@ -15,7 +16,7 @@ from sidecar.route.breaker import Budget
 from sidecar.route.strategy import STRATEGIES, share
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sidecar.call import Call, Member
     from sidecar.decision import Permit
@@ -29,7 +30,7 @@ PAUSE, LONGEST = 0.1, 2.0
 
 
 class DirectCore:
-    """Sends permits to lanes. `strategy` tells the strategy for an asked target; `trace` the `traceparent` of a call.
+    """Sends permits to lanes. `strategy` tells the strategy for a dialect and an asked target; `trace` the `traceparent` of a call.
 
     `draw` gives numbers in [0, 1); with `sticky` weighted choices are drawn from the principal instead, so that one caller
     stays with one member. `passthrough` gives the caller's own credential for upstreams that ask for it.
@@ -41,7 +42,7 @@ class DirectCore:
         clocks: Clocks,
         *,
         draw: Callable[[], float],
-        strategy: Callable[[str], str],
+        strategy: Callable[[str, str], str],
         trace: Callable[[Call], str],
         passthrough: Callable[[Permit], str | None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -65,24 +66,82 @@ class DirectCore:
             raise UpstreamUnreachable("every upstream of this call failed lately and is being left alone")
         return await self._tried(permit, order)
 
-    async def _tried(self, permit: Permit, order: list[Member]) -> Reply:
-        first = self._lanes[order[0].upstream]
-        budget, attempts = self._budgets[first.name], first.retry.attempts
-        budget.pay(first.retry.budget)
-        turns = self._turns(order)
-        member, wait = next(turns)
-        for number in range(1, attempts + 1):
-            following = next(turns, None) if number < attempts else None
+    async def _tried(self, permit: Permit, pending: list[Member]) -> Reply:
+        first = self._lanes[pending[0].upstream]
+        self._budgets[first.name].pay(first.retry.budget)
+        member, made = pending.pop(0), 0
+        while True:
+            made += 1
             try:
                 reply = await self._attempt(permit, member)
             except UpstreamError as error:
-                if following is None or not error.retryable or not budget.take():
+                turn = self._turn(first, member, pending, made) if error.retryable else None
+                if turn is None:
                     raise
             else:
-                if following is None or reply.status not in AGAIN or self._pointless(reply, following) or not budget.take():
-                    return _counted(reply, number)
+                turn = self._turn(first, member, pending, made, _asked(reply)) if reply.status in AGAIN else None
+                if turn is None:
+                    return replace(reply, attempts=made)
                 reply.body.close()
-            member, wait = following
-            if wait:
-                await self._sleep(wait)
-        raise UpstreamUnreachable("no attempt was made")  # attempts ≥ 1 by the documents' schema
+            member, pause = turn
+            if pause:
+                await self._sleep(pause)
+
+    async def _attempt(self, permit: Permit, member: Member) -> Reply:
+        lane = self._lanes[member.upstream]
+        passed = self._passthrough(permit) if lane.passthrough else None
+        return await lane.attempt(permit.payload(member), member, trace=self._trace(permit.call), passed=passed)
+
+    def _turn(self, first: Lane, member: Member, pending: list[Member], made: int, asked: float = 0.0) -> tuple[Member, float] | None:
+        """Who is tried next and after how many seconds, or None: another member at once, else the same one after a pause.
+
+        `made` counts attempts so far; `asked` is the pause that the upstream itself asked for.
+        """
+        if made >= first.retry.attempts:
+            return None
+        while pending and not self._lanes[pending[0].upstream].ready():
+            pending.pop(0)
+        if pending:
+            return (pending.pop(0), 0.0) if self._budgets[first.name].take() else None
+        pause = max(asked, min(LONGEST, PAUSE * 2 ** (made - 1)) * (0.5 + self._draw() / 2))
+        if pause > LONGEST or not self._lanes[member.upstream].ready():
+            return None
+        return (member, pause) if self._budgets[first.name].take() else None
+
+    def _ordered(self, permit: Permit) -> tuple[Member, ...]:
+        members, call = permit.members, permit.call
+        if len(members) == 1:
+            return members
+        draw = (lambda: share(permit.principal.id)) if self._sticky else self._draw
+        return STRATEGIES[self._strategy(self._lanes[members[0].upstream].family, call.target)](members, call, self, draw)
+
+    # ------------------------------------------------------------ strategy.View
+
+    def busy(self, member: Member) -> int:
+        """Calls under way at the member's upstream."""
+        return self._lanes[member.upstream].busy
+
+    def latency(self, member: Member) -> float:
+        """Smoothed seconds to the head of an answer."""
+        return self._lanes[member.upstream].latency(member.model)
+
+    # ------------------------------------------------------------ RoutingCore
+
+    def carries(self, _call: Call) -> bool:
+        """Every obligation: members are chosen here."""
+        return True
+
+    def health(self) -> Mapping[str, str]:
+        """Breaker state by upstream."""
+        return {name: lane.state() for name, lane in self._lanes.items()}
+
+    async def close(self) -> None:
+        """The channel and its pools belong to the process: connections outlive a configuration."""
+
+
+def _asked(reply: Reply) -> float:
+    """Seconds of a Retry-After in its numeric form; a date asks for longer than any pause we make."""
+    value = reply.header("retry-after").strip()
+    if not value:
+        return 0.0
+    return float(value) if value.isascii() and value.isdigit() else LONGEST + 1

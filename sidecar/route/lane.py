@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import sidecar
+from sidecar import __version__
 from sidecar.errors import UpstreamAuth, UpstreamError, UpstreamGarbage, UpstreamTimeout, UpstreamUnreachable
 from sidecar.route import credential
 from sidecar.route.base import Body, Reply
@@ -27,6 +27,8 @@ FADE = 30.0
 SMOOTH = 0.3
 """Share of a new latency in the smoothed one."""
 DENIED = frozenset({401, 403, 407})
+SECRET = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "proxy-authorization"})
+"""Headers that carry credentials: only the sidecar's own is ever sent."""
 
 
 class Inbound(Body, Protocol):
@@ -75,7 +77,6 @@ class Lane:
         clocks: Clocks,
         *,
         value: Callable[[], str] | None = None,
-        authority: str = "",
         on_attempt: Callable[[str, str, int], None] | None = None,
     ) -> None:
         self.name = name
@@ -87,8 +88,8 @@ class Lane:
         self._dial = dial
         self._clocks = clocks
         self._value = value
-        self._fixed = fixed_headers(upstream, authority)
-        self._taken = frozenset(key for key, _ in self._fixed)
+        self._fixed = fixed_headers(upstream)
+        self._ours = frozenset(key for key, _ in self._fixed) | SECRET | {"host", "traceparent"}
         self._latency: dict[str, Latency] = {}
         self._on_attempt = on_attempt
 
@@ -116,7 +117,7 @@ class Lane:
             self._judge(inbound)
             ended = True
         except UpstreamError as error:
-            self._failed(error, started)
+            self._failed(error)
             raise
         finally:
             if not ended:
@@ -126,13 +127,11 @@ class Lane:
         return Reply(inbound.status, inbound.headers, Flow(inbound, self), self.name, member.model)
 
     def _headers(self, out: Outgoing, trace: str, passed: str | None) -> Headers:
-        taken = self._taken
-        headers = [*self._fixed, *(pair for pair in out.headers if pair[0] not in taken)]
+        ours = self._ours
+        headers = [*self._fixed, *(pair for pair in out.headers if pair[0] not in ours)]
         value = passed if self.passthrough else self._value() if self._value is not None else None
         if value is not None:
-            secret = credential.header(self.family, value)
-            headers = [pair for pair in headers if pair[0] not in NAMES]
-            headers.append(secret)
+            headers.append(credential.header(self.family, value))
         if trace:
             headers.append(("traceparent", trace))
         return tuple(headers)
@@ -152,10 +151,11 @@ class Lane:
             self.breaker.failed(now)
         else:
             self.breaker.succeeded()
+        if status < 400:  # a quick no is not a fast upstream
             self._latency.setdefault(member.model, Latency()).note(now - started, now)
         self._told("ok" if status < 400 else "status", now - started)
 
-    def _failed(self, error: UpstreamError, started: float) -> None:
+    def _failed(self, error: UpstreamError) -> None:
         now = self._clocks.steady()
         if not isinstance(error, UpstreamAuth):
             self.breaker.failed(now)
@@ -173,18 +173,13 @@ class Lane:
             self._told(outcome(error), 0.0)
 
 
-NAMES = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key"})
-"""Headers that carry credentials: only the sidecar's own is ever sent."""
-
-
-def fixed_headers(upstream: documents.Upstream, authority: str) -> Headers:
+def fixed_headers(upstream: documents.Upstream) -> Headers:
     """What every attempt at an upstream carries, lower-case names, each once. The document's own headers win over our defaults."""
-    ours = {"host": authority} if authority else {}
-    ours |= {"user-agent": f"sidecar/{sidecar.__version__}", "accept-encoding": "identity"}
+    ours = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"}
     if upstream.dialect == "anthropic":
         ours |= [credential.ANTHROPIC_VERSION]
     ours |= {name.lower(): value for name, value in upstream.headers.items()}
-    return tuple(ours.items())
+    return tuple((name, value) for name, value in ours.items() if upstream.credential is None or name not in SECRET)
 
 
 def outcome(error: UpstreamError) -> str:

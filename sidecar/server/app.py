@@ -156,16 +156,9 @@ class Sidecar:
         self._spawn(self.live.reload())
 
     async def _open_ports(self) -> None:
-        limits = self.settings.limits
-        listen = ListenLimits(
-            body=limits.body,
-            head=limits.header_bytes,
-            headers=limits.headers,
-            client_timeout=limits.client_timeout,
-            idle=limits.idle,
-        )
+        listen = ListenLimits.of(self.settings.limits)
         self._listeners: dict[str, Listener] = {}
-        await self._listen("health", Listener(Health(self), ListenLimits(body=0), on_bug=self.services.report_bug), self.settings.health)
+        await self._listen("health", Listener(Health(self), ListenLimits(), on_bug=self.services.report_bug), self.settings.health)
         await self._listen("data", Listener(Way(self.services), listen, on_bug=self.services.report_bug), self.settings.listen)
 
     async def _listen(self, name: str, listener: Listener, address: Address) -> None:

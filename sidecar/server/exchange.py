@@ -95,25 +95,28 @@ class Exchange:
 
     def respond(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Send a whole answer in one write."""
-        self._begin()
+        self._check(started=False)
         silent = bodiless(status)
         head = response_head(status, headers, "" if silent else str(len(body)), close=self._closing())
+        self.started = True
         self._line.transport.write(head if silent or self._muted else head + body)
         self.finish_now()
 
     async def start(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         """Send the head of a streamed answer at once."""
-        self._begin()
+        self._check(started=False)
         if self._plain:
             self._close = True  # HTTP/1.0 has no chunks: the end of the connection is the end of the body
         silent = bodiless(status)
         self._muted = self._muted or silent
         framing = "" if silent or self._plain else CHUNKED
-        self._line.transport.write(response_head(status, headers, framing, close=self._closing()))
+        head = response_head(status, headers, framing, close=self._closing())
+        self.started = True
+        self._line.transport.write(head)
 
     async def write(self, data: bytes) -> None:
         """Send a piece of a streamed answer; returns when the client has room for more."""
-        self._check()
+        self._check(started=True)
         if not data or self._muted:
             return
         line = self._line
@@ -123,7 +126,7 @@ class Exchange:
 
     async def finish(self) -> None:
         """End a streamed answer."""
-        self._check()
+        self._check(started=True)
         if not self._plain and not self._muted:
             self._line.transport.write(LAST_CHUNK)
         self.finish_now()
@@ -164,18 +167,11 @@ class Exchange:
         self._callbacks = None
         self._line.done(self)
 
-    def _begin(self) -> None:
+    def _check(self, *, started: bool) -> None:
         if self.gone:
             raise ConnectionResetError("the client left")
-        if self.started or self.finished:
-            raise RuntimeError("this exchange is already answered")
-        self.started = True
-
-    def _check(self) -> None:
-        if self.gone:
-            raise ConnectionResetError("the client left")
-        if self.finished or not self.started:
-            raise RuntimeError("this exchange has no answer under way")
+        if self.finished or self.started is not started:
+            raise RuntimeError("an exchange is answered once: `respond`, or `start`, `write`, `finish`")
 
     def _closing(self) -> bool:
         if not self._close and self._line.closing():

@@ -10,7 +10,7 @@ from sidecar.server.guard import Guard
 if TYPE_CHECKING:
     from sidecar.errors import CallError
     from sidecar.server.app import Sidecar
-    from sidecar.server.listener import Exchange
+    from sidecar.server.exchange import Exchange
 
 PLAIN = [("content-type", "text/plain; charset=utf-8")]
 METRICS = [("content-type", "text/plain; version=0.0.4; charset=utf-8")]

@@ -19,7 +19,7 @@ from sidecar.wire.base import WireRequest
 if TYPE_CHECKING:
     from sidecar.call import Call
     from sidecar.principal import Presented
-    from sidecar.server.listener import Exchange
+    from sidecar.server.exchange import Exchange
     from sidecar.server.services import Services
     from sidecar.wire.base import Codec
 
@@ -40,7 +40,7 @@ def read(exchange: Exchange, services: Services) -> Read:
     """The call in an exchange. Raises CallError."""
     started = services.monotonic()
     path, query = paths.canonical(exchange.target)
-    codec, parts = wire.match(exchange.method, path, exchange.headers)
+    codec, parts = wire.match(exchange.method, path)
     if exchange.body:
         _media_type(exchange)
     request = WireRequest(exchange.method, path, query, exchange.headers, exchange.body)

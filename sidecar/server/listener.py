@@ -206,9 +206,10 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         data, reader.rest = reader.rest, b""
         self._held = False
-        self._admitted = False
         self._since = self._listener.now
-        reader.next()
+        if reader.complete:  # a client that read slowly may have been held in the middle of its body
+            reader.next()
+            self._admitted = False
         self.transport.resume_reading()
         if data:
             self._take(data)

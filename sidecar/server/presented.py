@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sidecar.principal import Presented, Source
 
 if TYPE_CHECKING:
-    from sidecar.server.listener import Exchange
+    from sidecar.server.exchange import Exchange
 
 KEY_HEADERS = frozenset({"x-api-key", "x-goog-api-key", "api-key"})
 SCHEMES = ("bearer", "basic", "apikey", "key")

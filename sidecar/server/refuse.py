@@ -19,7 +19,7 @@ from sidecar.server.outward import Headers, marks
 if TYPE_CHECKING:
     from sidecar.live import Active
     from sidecar.server.inbound import Read
-    from sidecar.server.listener import Exchange
+    from sidecar.server.exchange import Exchange
     from sidecar.server.services import Services
 
 Whole = tuple[int, Headers, bytes]

@@ -12,10 +12,12 @@ from sidecar.call import Usage
 from sidecar.decision import Refusal
 from sidecar.errors import UpstreamError
 from sidecar.evaluate import reply as judge
+from sidecar.evaluate.combine import unknown_model
 from sidecar.evaluate.listing import models
 from sidecar.server import refuse, stream
 from sidecar.server.outward import head, marks, rate_headers, remember
 from sidecar.server.settle import Settlement
+from sidecar.wire import openai_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.live import Active
     from sidecar.route.base import Reply
     from sidecar.server.inbound import Read
-    from sidecar.server.listener import Exchange
+    from sidecar.server.exchange import Exchange
     from sidecar.server.services import Services
     from sidecar.wire.base import ReplyView
 
@@ -44,13 +46,17 @@ async def relay(services: Services, active: Active, exchange: Exchange, read: Re
 
 
 def listed(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision) -> None:
-    """`/v1/models`: what this caller may use, from the snapshot; no upstream is asked."""
+    """`/v1/models`: what this caller may use, from the snapshot; no upstream is asked. A hidden model is an unknown one."""
     if decision.principal is None:
         raise UpstreamError("a list without a principal")
-    names = models(active.snapshot, decision.principal, read.codec.family, decision.now)
-    whole = read.codec.listing(read.call, names)
-    exchange.respond(whole.status, [*whole.headers, *marks(read.request_id, decision.id), *rate_headers(read, decision)], whole.body)
-    services.finished(read, decision, status=whole.status)
+    family, asked = openai_models.family_of(read.call), read.call.target
+    names = models(active.snapshot, decision.principal, family, decision.now)
+    if asked and asked not in names:
+        _refused(services, exchange, read, decision, unknown_model(decision.id))
+        return
+    body = openai_models.entry(asked, family) if asked else openai_models.listing(names, family)
+    exchange.respond(200, [("content-type", "application/json"), *marks(read.request_id, decision.id), *rate_headers(read, decision)], body)
+    services.finished(read, decision, status=200)
 
 
 async def _sent(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, settlement: Settlement) -> None:

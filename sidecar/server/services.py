@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sidecar.gate import Owners
     from sidecar.live import Active, Live
     from sidecar.server.inbound import Read
-    from sidecar.server.listener import Exchange
+    from sidecar.server.exchange import Exchange
     from sidecar.server.settle import Settlement
     from sidecar.store.memory import MemoryStore
     from sidecar.store.refusals import Refusals

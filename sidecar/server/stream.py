@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sidecar.live import Active
     from sidecar.route.base import Reply
     from sidecar.server.inbound import Read
-    from sidecar.server.listener import Exchange
+    from sidecar.server.exchange import Exchange
     from sidecar.server.services import Services
     from sidecar.server.settle import Settlement
     from sidecar.wire.base import Piece, StreamScreen

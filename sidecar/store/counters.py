@@ -125,20 +125,18 @@ class Sliding:
 class Calendar:
     """A day or a month in a time zone; everything comes back at its end."""
 
-    __slots__ = ("_slot", "_start", "_window")
+    __slots__ = ("_slot", "_window", "span")
 
     def __init__(self, window: str, now: float) -> None:
         self._window = window
-        self._start, end = bounds(window, now)
+        start, end = bounds(window, now)
+        self.span = end - start
         self._slot: Slot = [end, 0.0]
-
-    @property
-    def span(self) -> float:
-        return self._slot[0] - self._start
 
     def used(self, now: float) -> float:
         if now >= self._slot[0]:
-            self._start, end = bounds(self._window, now)
+            start, end = bounds(self._window, now)
+            self.span = end - start
             self._slot = [end, 0.0]
         return self._slot[1]
 

@@ -171,4 +171,6 @@ class MemoryStore:
 def _level(counter: Counter, item: Reservation, used: float, now: float) -> Level:
     """The counter as it stands with `used` taken."""
     remaining = item.limit - used
-    return Level(item.counter, item.metric, item.limit, max(0.0, remaining), counter.reset_after(now), counter.span, item.rule)
+    if remaining < 0.0:  # noqa: PLR1730 - max() takes three times as long
+        remaining = 0.0
+    return Level(item.counter, item.metric, item.limit, remaining, counter.reset_after(now), counter.span, item.rule)

@@ -31,6 +31,8 @@ RECENT = 4096
 """Owners kept in memory beside the database. They never change, so that this can't be wrong."""
 PURGE_EVERY = 1000
 """Inserts between two purges."""
+WAIT = 2.0
+"""Seconds to wait for another process that is writing."""
 DOWN = Unavailable("owners")
 TOO_LONG = Unavailable("owners: this id cannot be recorded")
 
@@ -180,13 +182,27 @@ def _select(db: sqlite3.Connection, kind: str, id: str, oldest: float) -> tuple[
 def _connect(path: Path) -> sqlite3.Connection:
     """Open and migrate. The file names principals: it is made for its owner alone (SQLite gives WAL files the same mode)."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(path, timeout=2.0, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=WAIT, isolation_level="IMMEDIATE", check_same_thread=False)
     try:
         # a row must not be lost with the process; with the machine it may (WAL and NORMAL), and is then an unknown id
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         migrate(connection)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. For this one statement SQLite does not wait when another process is making the same new file; we do."""
+    until = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(0.01)  # in the owners' thread, never on the event loop
+        else:
+            return

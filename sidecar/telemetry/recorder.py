@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EVERY = 10_000
 """Lines after which a checkpoint is due."""
+PROBE = 5.0
+"""Seconds between two tries of a sink that is down and that no call tries."""
 RECENT = 200
 """Lines kept in memory for the admin port."""
 INTERVAL = 60.0
@@ -94,12 +96,22 @@ class Recorder:
         """Sign checkpoints until cancelled: every `interval` seconds in which something was written, and every `EVERY` lines."""
         while True:
             try:
-                async with asyncio.timeout(interval):
+                async with asyncio.timeout(min(interval, PROBE) if self.down else interval):
                     await self._due.wait()
             except TimeoutError:
-                pass
+                self.probe()
             self._due.clear()
             await self.checkpoint()
+
+    def probe(self) -> None:
+        """Try sinks that are down with an empty line, which readers skip: without readiness no call would come to find them well again."""
+        for outlet in self._outlets:
+            if outlet.down:
+                try:
+                    outlet.sink.write(b"\n")
+                    outlet.down = ""
+                except SinkDown as error:
+                    outlet.down = error.message
 
     async def checkpoint(self) -> None:
         """Sign every chain's head in a thread and write the checkpoints. A failure is noted in `unsealed`; records go on."""

@@ -13,6 +13,12 @@ from typing import NamedTuple
 from sidecar.decision import Refusal
 from sidecar.errors import MethodNotAllowed, UnknownPath
 from sidecar.wire import (
+    anthropic_count_tokens,
+    anthropic_errors,
+    anthropic_messages,
+    gemini_count_tokens,
+    gemini_errors,
+    gemini_generate,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -33,6 +39,7 @@ class Endpoint(NamedTuple):
 
 
 _RESPONSE = r"(?P<id>[A-Za-z0-9_-]{1,256})"
+_GEMINI_MODEL = r"(?P<model>[A-Za-z0-9._-]{1,256})"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(("POST",), r"/v1/chat/completions", openai_chat.CODEC),
@@ -45,8 +52,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(("POST",), r"/v1/moderations", openai_moderations.CODEC),
     Endpoint(("GET",), r"/v1/models", openai_models.CODEC),
     Endpoint(("GET",), r"/v1/models/(?P<id>[A-Za-z0-9._:/@-]{1,256})", openai_models.CODEC),
-    # --- anthropic: /v1/messages, /v1/messages/count_tokens ---
-    # --- gemini: /v1(beta)/models/{model}:generateContent, :streamGenerateContent ---
+    Endpoint(("POST",), r"/v1/messages", anthropic_messages.CODEC),
+    Endpoint(("POST",), r"/v1/messages/count_tokens", anthropic_count_tokens.CODEC),
+    Endpoint(("POST",), rf"/v1(?:beta)?/models/{_GEMINI_MODEL}:(?P<method>generateContent|streamGenerateContent)", gemini_generate.CODEC),
+    Endpoint(("POST",), rf"/v1(?:beta)?/models/{_GEMINI_MODEL}:(?P<method>countTokens)", gemini_count_tokens.CODEC),
 )
 
 CODECS: Mapping[str, Codec] = {endpoint.codec.name: endpoint.codec for endpoint in ENDPOINTS}
@@ -54,8 +63,8 @@ CODECS: Mapping[str, Codec] = {endpoint.codec.name: endpoint.codec for endpoint 
 
 REFUSALS: Mapping[str, Callable[[Refusal, str], Answer]] = {
     "openai": openai_errors.refuse,
-    # --- anthropic ---
-    # --- gemini ---
+    "anthropic": anthropic_errors.refuse,
+    "gemini": gemini_errors.refuse,
 }
 """Family to the shape of its refusals."""
 
@@ -64,7 +73,7 @@ for _endpoint in ENDPOINTS:
     if "(" not in _endpoint.path:
         _EXACT.setdefault(_endpoint.path, {}).update(dict.fromkeys(_endpoint.methods, _endpoint.codec))
 _PATTERNS = tuple((re.compile(endpoint.path, re.IGNORECASE), endpoint) for endpoint in ENDPOINTS if "(" in endpoint.path)
-_GEMINI = re.compile(r"/v1beta(?:/.*)?|/v1/models/[^/]*:[a-z]*generatecontent", re.DOTALL)
+_GEMINI = re.compile(r"/v1beta(?:/.*)?|/v1/models/[^/]*:(?:[a-z]*generatecontent|counttokens)", re.DOTALL)
 
 
 def match(method: str, path: str) -> tuple[Codec, dict[str, str]]:

@@ -7,7 +7,6 @@ nothing goes out unseen. Signed and encrypted values carry no text and are left 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +14,9 @@ from sidecar.call import Tool
 from sidecar.errors import MalformedCall
 from sidecar.segment import Segment
 from sidecar.wire import fields
+from sidecar.wire.gathered import NAME, Found
 from sidecar.wire.pointer import escape
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _CACHE = ({"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"}, None)
 _ORIGINS = {"user": "user", "assistant": "assistant", "system": "system"}
 _SEALED = frozenset({"signature", "encrypted_content", "encrypted_index", "encrypted_stdout"})
@@ -26,38 +25,17 @@ _TOOL = frozenset({"type", "name", "description", "input_schema", "cache_control
 _MESSAGE = frozenset({"role", "content"})
 
 
-class Found:
-    """What the reading gathers, in reading order."""
+class Blocks(Found):
+    """What the reading gathers, and the two shapes that come in many places: a block's other fields, a tool definition."""
 
-    __slots__ = ("refs", "segments", "tools")
-
-    def __init__(self) -> None:
-        self.segments: list[Segment] = []
-        self.tools: list[Tool] = []
-        self.refs: list[tuple[str, str]] = []
-
-    def leaves(self, value: Any, pointer: str, role: str, origin: str) -> None:
-        """Each text and number of a value of any shape, and each key that is no plain name."""
-        kind = type(value)
-        if kind is str:
-            self.segments.append(Segment(pointer, role, origin, value))
-        elif kind is dict:
-            for name, item in value.items():
-                if not _NAME.fullmatch(name):
-                    self.segments.append(Segment(pointer, role, origin, name))
-                self.leaves(item, f"{pointer}/{escape(name)}", role, origin)
-        elif kind is list:
-            for index, item in enumerate(value):
-                self.leaves(item, f"{pointer}/{index}", role, origin)
-        elif kind is int or kind is float:
-            self.segments.append(Segment(pointer, role, origin, str(value)))
+    __slots__ = ()
 
     def rest(self, block: Mapping[str, Any], pointer: str, role: str, known: frozenset[str], origin: str = "unknown") -> None:
         """The fields of a block that its reader does not name: walked whole, but a plain cache mark and what is sealed."""
         for name, value in block.items():
             if name in known or name in _SEALED or (name == "cache_control" and value in _CACHE):
                 continue
-            if (name == "id" or name.endswith("_id")) and type(value) is str and _NAME.fullmatch(value):
+            if (name == "id" or name.endswith("_id")) and type(value) is str and NAME.fullmatch(value):
                 continue
             self.leaves(value, f"{pointer}/{escape(name)}", role, origin)
 
@@ -79,7 +57,7 @@ class Found:
         self.rest(tool, pointer, "", _TOOL, "tool_definition")
 
 
-def messages(found: Found, value: Any, pointer: str = "/messages") -> int:
+def messages(found: Blocks, value: Any, pointer: str = "/messages") -> int:
     """Read every message; how many there are. Raises MalformedCall on a role or shape that is none."""
     turns = fields.array(value, pointer)
     for index, turn in enumerate(turns):
@@ -95,7 +73,7 @@ def messages(found: Found, value: Any, pointer: str = "/messages") -> int:
     return len(turns)
 
 
-def content(found: Found, value: Any, pointer: str, role: str, origin: str) -> None:
+def content(found: Blocks, value: Any, pointer: str, role: str, origin: str) -> None:
     """A text, or a list of blocks."""
     if type(value) is str:
         found.segments.append(Segment(pointer, role, origin, value))
@@ -113,37 +91,37 @@ def content(found: Found, value: Any, pointer: str, role: str, origin: str) -> N
         _BLOCKS.get(kind, _unknown)(found, item, at, role, origin)
 
 
-def _unknown(found: Found, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
+def _unknown(found: Blocks, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
     # Nothing is skipped here but the type: what is sealed in a block that is known may be plain text in one that is not.
     for name, value in block.items():
-        if name != "type" or not _NAME.fullmatch(value):
+        if name != "type" or not NAME.fullmatch(value):
             found.leaves(value, f"{at}/{escape(name)}", role, "unknown")
 
 
-def _thinking(found: Found, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
+def _thinking(found: Blocks, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
     found.segments.append(Segment(f"{at}/thinking", role, "reasoning", fields.text(block.get("thinking"), f"{at}/thinking")))
     found.rest(block, at, role, frozenset({"type", "thinking"}))
 
 
-def _redacted_thinking(found: Found, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
+def _redacted_thinking(found: Blocks, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
     found.rest(block, at, role, frozenset({"type", "data"}))
 
 
-def _tool_use(found: Found, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
+def _tool_use(found: Blocks, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
     found.rest(block, at, role, frozenset({"type"}), "tool_args")
 
 
-def _tool_result(found: Found, block: dict[str, Any], at: str, _role: str, _origin: str) -> None:
+def _tool_result(found: Blocks, block: dict[str, Any], at: str, _role: str, _origin: str) -> None:
     if block.get("content") is not None:
         content(found, block["content"], f"{at}/content", "tool", "tool_result")
     found.rest(block, at, "tool", frozenset({"type", "content"}))
 
 
-def _provider_result(found: Found, block: dict[str, Any], at: str, _role: str, _origin: str) -> None:
+def _provider_result(found: Blocks, block: dict[str, Any], at: str, _role: str, _origin: str) -> None:
     _shorn(found, {name: value for name, value in block.items() if name != "type"}, at)
 
 
-def _shorn(found: Found, value: Any, at: str) -> None:
+def _shorn(found: Blocks, value: Any, at: str) -> None:
     """Leaves of a result that a provider's tool made, without its sealed values."""
     if type(value) is list:
         for index, item in enumerate(value):
@@ -156,13 +134,13 @@ def _shorn(found: Found, value: Any, at: str) -> None:
         found.leaves(value, at, "tool", "tool_result")
 
 
-def _media(found: Found, block: dict[str, Any], at: str, role: str, origin: str) -> None:
+def _media(found: Blocks, block: dict[str, Any], at: str, role: str, origin: str) -> None:
     source = fields.mapping(block.get("source"), f"{at}/source")
     _source(found, source, f"{at}/source", str(block["type"]), (role, origin))
     found.rest(block, at, role, frozenset({"type", "source"}), origin)
 
 
-def _source(found: Found, source: dict[str, Any], at: str, kind: str, spoken: tuple[str, str]) -> None:
+def _source(found: Blocks, source: dict[str, Any], at: str, kind: str, spoken: tuple[str, str]) -> None:
     role, origin = spoken
     form = source.get("type")
     seen = {"type", "media_type"}
@@ -178,18 +156,18 @@ def _source(found: Found, source: dict[str, Any], at: str, kind: str, spoken: tu
     found.rest(source, at, role, frozenset(seen), origin)
 
 
-def _upload(found: Found, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
+def _upload(found: Blocks, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
     found.refs.append(("file", fields.text(block.get("file_id"), f"{at}/file_id")))
     found.segments.append(Segment(at, role, "media", "file"))
     found.rest(block, at, role, frozenset({"type"}))
 
 
-def _search_result(found: Found, block: dict[str, Any], at: str, role: str, origin: str) -> None:
+def _search_result(found: Blocks, block: dict[str, Any], at: str, role: str, origin: str) -> None:
     content(found, block.get("content"), f"{at}/content", role, origin)
     found.rest(block, at, role, frozenset({"type", "content"}), origin)
 
 
-def _tool_change(found: Found, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
+def _tool_change(found: Blocks, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
     tool = fields.mapping(block.get("tool"), f"{at}/tool")
     if tool.get("definition") is None:
         found.leaves(tool, f"{at}/tool", role, "tool_definition")
@@ -199,13 +177,13 @@ def _tool_change(found: Found, block: dict[str, Any], at: str, role: str, _origi
     found.rest(block, at, role, frozenset({"type", "tool"}))
 
 
-def _compaction(found: Found, block: dict[str, Any], at: str, role: str, origin: str) -> None:
+def _compaction(found: Blocks, block: dict[str, Any], at: str, role: str, origin: str) -> None:
     for index, change in enumerate(block.get("tool_changes") or ()):
         _tool_change(found, fields.mapping(change, f"{at}/tool_changes/{index}"), f"{at}/tool_changes/{index}", role, origin)
     found.rest(block, at, role, frozenset({"type", "tool_changes"}), origin)
 
 
-_Reader = Callable[[Found, dict[str, Any], str, str, str], None]
+_Reader = Callable[[Blocks, dict[str, Any], str, str, str], None]
 _BLOCKS: Mapping[str, _Reader] = {
     "thinking": _thinking,
     "redacted_thinking": _redacted_thinking,
@@ -231,6 +209,6 @@ _BLOCKS: Mapping[str, _Reader] = {
 }
 
 
-def signed(block: Any) -> bool:
+def signed(block: dict[str, Any]) -> bool:
     """Whether a block carries a signature or is encrypted: no edit may go inside (it may be taken out whole)."""
-    return type(block) is dict and (block.get("type") in ("thinking", "redacted_thinking") or not _SEALED.isdisjoint(block))
+    return block.get("type") in ("thinking", "redacted_thinking") or not _SEALED.isdisjoint(block)

@@ -33,3 +33,6 @@ class AnthropicCountTokens(AnthropicMessages):
     def write_reply(self, view: ReplyView, _denied: Mapping[int, str]) -> bytes:
         """The reply again: nothing is proposed in it."""
         return jsonguard.dump(view.body)
+
+
+CODEC = AnthropicCountTokens()

@@ -15,8 +15,8 @@ from sidecar.call import Call, Member, Outgoing, Tool
 from sidecar.decision import Refusal
 from sidecar.errors import CannotCarry, MalformedCall
 from sidecar.segment import Edit
-from sidecar.wire import anthropic_blocks, anthropic_errors, anthropic_reply, fields, jsonguard, pointer
-from sidecar.wire.anthropic_blocks import Found
+from sidecar.wire import anthropic_blocks, anthropic_errors, anthropic_reply, fields, jsonguard, pointer, sealed
+from sidecar.wire.anthropic_blocks import Blocks
 from sidecar.wire.anthropic_stream import AnthropicScreen
 from sidecar.wire.base import Answer, ReplyView, StreamScreen, WireRequest
 from sidecar.wire.paths import with_query
@@ -66,7 +66,7 @@ class AnthropicMessages:
         target = fields.target(body.get("model"))
         if body.get("fallbacks") is not None:
             raise MalformedCall("`/fallbacks` names models that would serve without being decided; routes do this here")
-        found = Found()
+        found = Blocks()
         turns = _read(found, body)
         return Call(
             id=call_id,
@@ -96,7 +96,7 @@ class AnthropicMessages:
     def write_call(self, call: Call, member: Member, edits: Sequence[Edit]) -> Outgoing:
         """The exact bytes for one member. Raises CannotCarry on an edit inside a signed block."""
         if edits:
-            _refuse_signed(call.body, edits)
+            sealed.refuse(call.body, edits, anthropic_blocks.signed)
         body = {**pointer.apply(call.body, edits), "model": member.model}
         accept = "text/event-stream" if call.stream else "application/json"
         headers = (("content-type", "application/json"), ("accept", accept), *call.headers)
@@ -144,7 +144,7 @@ class AnthropicMessages:
         return anthropic_errors.refuse(refusal, request_id)
 
 
-def _read(found: Found, body: dict[str, Any]) -> int:
+def _read(found: Blocks, body: dict[str, Any]) -> int:
     """All texts, tools and references of a body; the number of messages."""
     if body.get("system") is not None:
         anthropic_blocks.content(found, body["system"], "/system", "system", "system")
@@ -162,7 +162,7 @@ def _read(found: Found, body: dict[str, Any]) -> int:
     return turns
 
 
-def _read_servers(found: Found, value: Any) -> None:
+def _read_servers(found: Blocks, value: Any) -> None:
     for index, item in enumerate(fields.array(value, "/mcp_servers")):
         at = f"/mcp_servers/{index}"
         name = fields.text(fields.mapping(item, at).get("name"), f"{at}/name")
@@ -170,7 +170,7 @@ def _read_servers(found: Found, value: Any) -> None:
         found.leaves(item, at, "", "tool_definition")
 
 
-def _read_references(found: Found, body: Mapping[str, Any]) -> None:
+def _read_references(found: Blocks, body: Mapping[str, Any]) -> None:
     """A container or a message of an earlier turn: history or files at the provider, by id."""
     container = body.get("container")
     if type(container) is dict:
@@ -234,8 +234,4 @@ def _cap_thinking(body: Mapping[str, Any], maximum: float) -> tuple[Edit, ...]:
     return _capped(thinking["budget_tokens"], "/thinking/budget_tokens", maximum)
 
 
-def _refuse_signed(body: Any, edits: Sequence[Edit]) -> None:
-    for edit in edits:
-        parts = pointer.parts(edit.pointer)
-        if len(parts) > 4 and parts[0] == "messages" and anthropic_blocks.signed(body["messages"][int(parts[1])]["content"][int(parts[3])]):
-            raise CannotCarry("an edit inside a signed block would break it")
+CODEC = AnthropicMessages()

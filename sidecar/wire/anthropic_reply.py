@@ -12,7 +12,7 @@ from sidecar.call import Call, Tool, Usage
 from sidecar.errors import UpstreamGarbage
 from sidecar.segment import Segment
 from sidecar.wire import jsonguard
-from sidecar.wire.anthropic_blocks import Found
+from sidecar.wire.anthropic_blocks import Blocks
 from sidecar.wire.base import ReplyView
 
 USES = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
@@ -26,13 +26,13 @@ def read(call: Call, body: bytes) -> ReplyView:
     content = value.get("content")
     if value.get("type") != "message" or type(content) is not list or not all(type(block) is dict for block in content):
         raise UpstreamGarbage("the reply is no message")
-    found = Found()
+    found = Blocks()
     for index, block in enumerate(content):
         _segments(found, block, f"/content/{index}")
     return ReplyView(
         value,
         segments=tuple(found.segments),
-        tools=tuple(tool(block) for block in content if block.get("type") in USES),
+        tools=tuple(tool(block, own(block)) for block in content if block.get("type") in USES),
         usage=usage(value.get("usage")),
         finish=finish(value.get("stop_reason")),
         model=str(value.get("model") or ""),
@@ -40,7 +40,7 @@ def read(call: Call, body: bytes) -> ReplyView:
     )
 
 
-def _segments(found: Found, block: dict[str, Any], at: str) -> None:
+def _segments(found: Blocks, block: dict[str, Any], at: str) -> None:
     kind = block.get("type")
     if kind == "text" and type(block.get("text")) is str:
         found.segments.append(Segment(f"{at}/text", "assistant", "assistant", block["text"]))
@@ -55,11 +55,15 @@ def _segments(found: Found, block: dict[str, Any], at: str) -> None:
         found.rest(block, at, "tool", frozenset({"type"}), "tool_result")
 
 
-def tool(block: Mapping[str, Any], arguments: Mapping[str, object] | None = None) -> Tool:
-    """The proposal in a block. `arguments` are those of a stream, in place of the block's own."""
+def own(block: Mapping[str, Any]) -> dict[str, object] | None:
+    """A block's own arguments; None where they are no object."""
+    value = block.get("input")
+    return value if type(value) is dict else None
+
+
+def tool(block: Mapping[str, Any], args: Mapping[str, object] | None) -> Tool:
+    """The proposal in a block, with its arguments (None: not known)."""
     kind = block["type"]
-    own = block.get("input")
-    args = arguments if arguments is not None else own if type(own) is dict else None
     return Tool(
         name=str(block.get("name") or ""),
         server=str(block.get("server_name") or "") if kind == "mcp_tool_use" else "",

@@ -211,9 +211,9 @@ class AnthropicScreen:
 
     def _start(self, value: dict[str, Any]) -> None:
         message = value.get("message")
-        if type(message) is not dict or message.get("content"):
+        if type(message) is not dict or message.get("content") or self._began:
             # Clients take the blocks of a start as said, so a proposal in there would go past the screen.
-            raise UpstreamGarbage("a stream must start with an empty message")
+            raise UpstreamGarbage("a stream must start once, with an empty message")
         self._began = True
         self.model = str(message.get("model") or "")
         self._count(message.get("usage"))
@@ -250,7 +250,7 @@ def _arguments(held: _Held, cap: int) -> dict[str, object] | None:
     if held.size > cap:
         return None
     if not any(held.arguments):
-        return held.block.get("input") if type(held.block.get("input")) is dict else None
+        return anthropic_reply.own(held.block)
     try:
         return jsonguard.parse_object("".join(held.arguments).encode())
     except (MalformedCall, UnicodeEncodeError):
@@ -267,5 +267,13 @@ def _event(value: dict[str, Any]) -> bytes:
 
 def _start(call: Call) -> bytes:
     usage = {"input_tokens": 0, "output_tokens": 0}
-    message: dict[str, Any] = {"id": f"msg_{call.id}", "type": "message", "role": "assistant", "model": call.target, "content": [], "stop_reason": None, "stop_sequence": None}
+    message: dict[str, Any] = {
+        "id": f"msg_{call.id}",
+        "type": "message",
+        "role": "assistant",
+        "model": call.target,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
     return _event({"type": "message_start", "message": {**message, "usage": usage}})

@@ -74,39 +74,38 @@ def dump(value: object) -> bytes:
         raise MalformedCall("the body nests too deep") from None
 
 
-def _walk(root: object, error: type[SidecarError]) -> bool:
-    """Level by level, so that no recursion limit counts. True where a float may have been an integer beyond 64 bits."""
+def _walk(root: Any, error: type[SidecarError]) -> bool:
+    """Look at every container once, without recursion. True where a float may have been an integer beyond 64 bits."""
     long = False
-    depth = 0
+    nodes = [root]
+    for node in nodes:  # grows while it is read
+        values = node
+        if type(node) is dict:
+            names = "".join(node)
+            if not (names.islower() and names.isascii()):
+                _refuse_case_twins(node, error)
+            values = node.values()
+        elif len(node) > _CROWD and not {float, dict, list} & set(map(type, node)):
+            continue  # token arrays: thousands of integers
+        for value in values:
+            kind = type(value)
+            if kind is dict or kind is list:
+                nodes.append(value)
+            elif kind is float and not -_LONG < value < _LONG:
+                long = True
+    if len(nodes) > DEPTH:
+        _refuse_depth(root, error)
+    return long
+
+
+def _refuse_depth(root: Any, error: type[SidecarError]) -> None:
     level = [root]
-    while level:
-        depth += 1
-        if depth > DEPTH:
-            raise error(f"the body nests deeper than {DEPTH} levels")
-        below: list[object] = []
-        for node in level:
-            long |= _look(node, below, error)
-        level = below
-    return long
-
-
-def _look(node: Any, below: list[object], error: type[SidecarError]) -> bool:
-    values = node
-    if type(node) is dict:
-        names = "".join(node)
-        if not (names.islower() and names.isascii()):
-            _refuse_case_twins(node, error)
-        values = node.values()
-    elif len(node) > _CROWD and not {float, dict, list} & set(map(type, node)):
-        return False  # token arrays: thousands of integers
-    long = False
-    for value in values:
-        kind = type(value)
-        if kind is dict or kind is list:
-            below.append(value)
-        elif kind is float and not -_LONG < value < _LONG:
-            long = True
-    return long
+    for _ in range(DEPTH):
+        inner = (node.values() if type(node) is dict else node for node in level)
+        level = [value for values in inner for value in values if type(value) is dict or type(value) is list]
+        if not level:
+            return
+    raise error(f"the body nests deeper than {DEPTH} levels")
 
 
 def _refuse_case_twins(node: dict[str, object], error: type[SidecarError]) -> None:
@@ -115,7 +114,7 @@ def _refuse_case_twins(node: dict[str, object], error: type[SidecarError]) -> No
 
 
 def _doubtful(data: bytes, written: bytes) -> bool:
-    """False proves that no key was dropped: every quotation mark of the text is in what was kept (`\\u0022` would hide one)."""
+    """False proves that no key was dropped: every quotation mark of the text is in what was kept (its escape by number would hide one)."""
     return data.count(b'"') != written.count(b'"') or b"\\u0022" in data
 
 

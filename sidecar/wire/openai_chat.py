@@ -4,10 +4,12 @@ Read from openai-python 3.54's request types. Every message, role, part, tool de
 is not known passes as a segment of origin `unknown`.
 """
 
+# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
+
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from sidecar.call import Call, Tool
 from sidecar.errors import MalformedCall
@@ -42,7 +44,6 @@ SAMPLING = {
 """Parameters that chat and the older completions share: wire name to canonical name."""
 
 _MESSAGE = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content", "reasoning", "audio"})
-_PLAIN = frozenset({"role", "content"})
 _MEDIA = {"image_url": "image", "input_audio": "audio", "file": "file", "video_url": "video"}
 _FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 
@@ -52,7 +53,7 @@ class Chat(OpenAICodec):
 
     name = "openai_chat"
     path = "/chat/completions"
-    params = {
+    params: ClassVar[Mapping[str, str]] = {
         **SAMPLING,
         "max_tokens": "max_tokens",
         "max_completion_tokens": "max_tokens",
@@ -73,7 +74,7 @@ class Chat(OpenAICodec):
         {"temperature", "top_p", "n", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort", "verbosity", "store"}
         | {"service_tier", "parallel_tool_calls", "safety_identifier", "prompt_cache_key", "user", "metadata"}
     )
-    defaults = {"n": 1, "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "top_logprobs": 0}
+    defaults: ClassVar[Mapping[str, float]] = {"n": 1, "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0, "top_logprobs": 0}
     limits = ("max_completion_tokens", "max_tokens")
 
     def read_call(self, call_id: str, request: WireRequest, parts: Mapping[str, str]) -> Call:
@@ -121,8 +122,8 @@ class Chat(OpenAICodec):
 
 
 def _limit(body: dict[str, Any]) -> int | None:
-    limits = [limit for limit in (fields.count(body, "max_tokens"), fields.count(body, "max_completion_tokens")) if limit is not None]
-    return max(limits, default=None)
+    old, new = fields.count(body, "max_tokens"), fields.count(body, "max_completion_tokens")
+    return new if old is None else old if new is None else max(old, new)
 
 
 def _choices(body: dict[str, Any]) -> int:
@@ -135,7 +136,9 @@ def _choices(body: dict[str, Any]) -> int:
 def _read_message(segments: list[Segment], refs: list[tuple[str, str]], message: Any, at: str) -> None:
     if type(message) is not dict:
         raise MalformedCall(f"`{at}` must be an object")
-    role = fields.text(message.get("role"), f"{at}/role")
+    role = message.get("role")
+    if type(role) is not str:
+        raise MalformedCall(f"`{at}/role` must be a string")
     origin = ORIGINS.get(role, "unknown")
     content = message.get("content")
     if type(content) is str:
@@ -145,7 +148,7 @@ def _read_message(segments: list[Segment], refs: list[tuple[str, str]], message:
             _read_part(segments, refs, part, (role, origin), f"{at}/content/{index}")
     if origin == "unknown":
         segments.append(Segment(f"{at}/role", "", "unknown", role))
-    if not message.keys() <= _PLAIN:
+    if len(message) > 2 or "content" not in message:  # it has a role, so that more than two fields are more than role and content
         _read_asides(segments, message, role, origin, at)
 
 
@@ -187,7 +190,7 @@ def _read_part(segments: list[Segment], refs: list[tuple[str, str]], part: Any, 
     part = fields.mapping(part, at)
     kind = part.get("type")
     role, origin = told
-    if kind == "text" or kind == "refusal":
+    if kind in ("text", "refusal"):
         text = fields.text(part.get(kind), f"{at}/{kind}")
         segments.append(Segment(f"{at}/{kind}", role, "refusal" if kind == "refusal" else origin, text))
         segments += fields.unknown(part, frozenset({"type", kind}), at)
@@ -240,8 +243,9 @@ def _read_tool(segments: list[Segment], provider: list[Tool], tool: dict[str, An
 def _read_definition(segments: list[Segment], function: dict[str, Any], at: str) -> None:
     label(segments, f"{at}/name", fields.text(function.get("name"), f"{at}/name"))
     for name in ("description", "parameters"):
-        if function.get(name) is not None:
-            segments.append(Segment(f"{at}/{name}", "", "tool_definition", fields.as_text(function[name])))
+        value = function.get(name)
+        if value is not None:
+            segments.append(Segment(f"{at}/{name}", "", "tool_definition", fields.as_text(value)))
     segments += fields.unknown(function, _FUNCTION, at)
 
 

@@ -60,7 +60,7 @@ def read(data: bytes) -> ReplyView:
 
 def write(view: ReplyView, denied: Mapping[int, str]) -> bytes:
     """The reply's bytes, proposal i taken out where `denied[i]` stands, its text put behind the choice's own."""
-    body = dict(view.body)
+    body: dict[str, Any] = dict(view.body)
     if denied:
         places = list(_proposals(body))
         taken: dict[int, list[tuple[int, str]]] = {}

@@ -92,6 +92,7 @@ class ChatScreen:
 
     def __init__(self, *, cap: int, event_limit: int) -> None:
         self.usage: Usage | None = None
+        self.finish: tuple[str, ...] = ()
         self.model = ""
         self.minted: tuple[tuple[str, str], ...] = ()
         self.output_bytes = 0
@@ -105,11 +106,6 @@ class ChatScreen:
         self._choices: dict[int, _Choice] = {}
         self._base: dict[str, Any] = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
         self._done = b""
-
-    @property
-    def finish(self) -> tuple[str, ...]:
-        """One reason per choice, as the client sees it."""
-        return tuple(self._choices[index].finish for index in sorted(self._choices))
 
     def feed(self, data: bytes) -> list[Piece]:
         """See `StreamScreen.feed`."""
@@ -225,8 +221,12 @@ class ChatScreen:
                 waiting.calls[choice["index"]] = [self._read_entry(state, index, entry) for index, entry in _entries(delta, state)]
         finish = choice.get("finish_reason")
         if finish:
-            state.finish = str(finish)
+            self._finish(state, str(finish))
             self._complete(state)
+
+    def _finish(self, state: _Choice, reason: str) -> None:
+        state.finish = reason
+        self.finish = tuple(self._choices[index].finish for index in sorted(self._choices))
 
     def _read_entry(self, state: _Choice, index: int, entry: dict[str, Any]) -> _Held:
         call = state.current.get(index)
@@ -308,7 +308,9 @@ class ChatScreen:
             changed = changed or rewritten is not choice
             if rewritten is not None:
                 written.append(rewritten)
-            state.closed = state.closed or bool(choice.get("finish_reason"))
+            if rewritten is not None and rewritten.get("finish_reason"):
+                state.closed = True
+                self._finish(state, str(rewritten["finish_reason"]))
         if not changed:
             return waiting.raw
         if not written and not chunk.get("usage"):
@@ -345,7 +347,6 @@ def _rewrite(choice: dict[str, Any], state: _Choice, calls: list[_Held]) -> dict
     function_gone = "function_call" in delta and bool(calls) and calls[-1].denied is not None
     if true_finish == finish and kept == entries and not untold and not function_gone:
         return choice
-    state.finish = str(true_finish or state.finish)
     after = {name: value for name, value in delta.items() if name != "tool_calls" and not (name == "function_call" and function_gone)}
     if kept:
         after["tool_calls"] = kept

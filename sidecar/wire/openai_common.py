@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from sidecar.call import Call, Member, Outgoing, Tool, Usage
 from sidecar.decision import Refusal
 from sidecar.errors import CannotCarry, MalformedCall, UpstreamGarbage
+from sidecar.principal import EMPTY
 from sidecar.segment import Edit, Segment
 from sidecar.wire import fields, jsonguard, openai_errors, paths, pointer
 from sidecar.wire.base import Answer, WireRequest
@@ -35,7 +36,7 @@ class OpenAICodec:
 
     path = ""
     """Under the upstream's URL, which holds the version prefix."""
-    params: Mapping[str, str] = {}
+    params: ClassVar[Mapping[str, str]] = EMPTY
     """Wire name of a top-level scalar to its canonical name (`call.params`)."""
     read: frozenset[str] = frozenset()
     """Top-level fields that the endpoint's own code makes segments of."""
@@ -43,7 +44,7 @@ class OpenAICodec:
     """Further fields of the dialect: objects in them are segments of origin `input`."""
     settable: frozenset[str] = frozenset()
     """Canonical names that `set` may write under their own name."""
-    defaults: Mapping[str, float] = {}
+    defaults: ClassVar[Mapping[str, float]] = EMPTY
     """What the provider takes for an absent number: a cap above it needs no edit. Also the list of what may be capped."""
     limits: tuple[str, ...] = ()
     """The wire's spellings of `max_tokens`; the last is the one that is added where none stands."""

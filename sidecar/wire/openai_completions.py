@@ -3,10 +3,12 @@
 Counterpart: `openai_chat.py`, which shares the sampling parameters.
 """
 
+# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
+
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -25,11 +27,11 @@ class Completions(OpenAICodec):
 
     name = "openai_completions"
     path = "/completions"
-    params = {**SAMPLING, "max_tokens": "max_tokens", "best_of": "best_of", "echo": "echo"}
+    params: ClassVar[Mapping[str, str]] = {**SAMPLING, "max_tokens": "max_tokens", "best_of": "best_of", "echo": "echo"}
     read = frozenset({"model", "prompt", "suffix"})
     known = frozenset({"logit_bias", "stream_options"})
     settable = frozenset({"temperature", "top_p", "n", "seed", "stop", "presence_penalty", "frequency_penalty", "best_of", "user"})
-    defaults = {"n": 1, "best_of": 1, "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+    defaults: ClassVar[Mapping[str, float]] = {"n": 1, "best_of": 1, "temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
     limits = ("max_tokens",)
 
     def read_call(self, call_id: str, request: WireRequest, parts: Mapping[str, str]) -> Call:
@@ -111,6 +113,7 @@ class CompletionsScreen:
 
     def __init__(self, event_limit: int) -> None:
         self.usage: Usage | None = None
+        self.finish: tuple[str, ...] = ()
         self.model = ""
         self.minted: tuple[tuple[str, str], ...] = ()
         self.output_bytes = 0
@@ -118,11 +121,6 @@ class CompletionsScreen:
         self._parser = sse.SseParser(event_limit)
         self._finish: dict[int, str] = {}
         self._base: dict[str, Any] = {"id": "", "object": "text_completion", "created": 0, "model": ""}
-
-    @property
-    def finish(self) -> tuple[str, ...]:
-        """One reason per choice."""
-        return tuple(self._finish[index] for index in sorted(self._finish))
 
     def feed(self, data: bytes) -> list[Piece]:
         """See `StreamScreen.feed`."""
@@ -178,6 +176,7 @@ class CompletionsScreen:
             if type(index) is not int:
                 raise UpstreamGarbage("a choice has no index")
             self._finish[index] = str(choice.get("finish_reason") or self._finish.get(index, ""))
+        self.finish = tuple(self._finish[index] for index in sorted(self._finish))
 
 
 CODEC = Completions()

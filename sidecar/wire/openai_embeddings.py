@@ -1,9 +1,11 @@
 """OpenAI embeddings: `POST /v1/embeddings`. Texts in, numbers out: a reply has nothing to screen, only usage."""
 
+# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
+
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import orjson
 
@@ -22,7 +24,7 @@ class Embeddings(OpenAICodec):
     name = "openai_embeddings"
     operation = "embeddings"
     path = "/embeddings"
-    params = {"dimensions": "dimensions", "encoding_format": "encoding_format", "user": "user"}
+    params: ClassVar[Mapping[str, str]] = {"dimensions": "dimensions", "encoding_format": "encoding_format", "user": "user"}
     read = frozenset({"model", "input"})
     settable = frozenset({"dimensions", "user"})
 

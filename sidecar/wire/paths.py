@@ -8,7 +8,7 @@ table in `wire/__init__.py` folds it for the literal segments alone, because ids
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from sidecar.errors import MalformedCall
 
@@ -17,6 +17,7 @@ Pairs = tuple[tuple[str, str], ...]
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _REFUSED = frozenset(b"/\\%") | frozenset(range(0x21)) | frozenset(range(0x7F, 0x100))
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
+_BROKEN = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -70,16 +71,10 @@ def _pairs(query: str) -> Pairs:
 def _decode(text: str) -> str:
     if "%" not in text:
         return text.replace("+", " ")
-    raw = bytearray()
-    for piece in re.split(r"(%[0-9A-Fa-f]{2})", text.replace("+", " ")):
-        if piece[:1] == "%" and len(piece) == 3:
-            raw.append(int(piece[1:], 16))
-        elif "%" in piece:
-            raise MalformedCall("the query holds a broken escape")
-        else:
-            raw += piece.encode()
+    if _BROKEN.search(text):
+        raise MalformedCall("the query holds a broken escape")
     try:
-        decoded = raw.decode()
+        decoded = unquote_to_bytes(text.replace("+", " ")).decode()
     except UnicodeDecodeError:
         raise MalformedCall("the query is not UTF-8") from None
     if _CONTROL.search(decoded):

@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.compiler import compile_layers
 from sidecar.config.diagnostics import Diagnostic
-from sidecar.config.load import load
+from sidecar.config.load import LayerFiles, load
 from sidecar.workbench import cases
 
 if TYPE_CHECKING:
     from sidecar.compiler.snapshot import Snapshot
-
-
-class LayerFiles(NamedTuple):
-    """One `-c` directory, read: its name and its files as (name, bytes), sorted by name."""
-
-    name: str
-    files: tuple[tuple[str, bytes], ...]
 
 
 class Prepared(NamedTuple):

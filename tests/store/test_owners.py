@@ -110,6 +110,13 @@ async def test_two_processes_on_one_file_agree(opened):
         assert await opened().get("response", str(n)) == await one.get("response", str(n)) == await two.get("response", str(n))
 
 
+async def test_many_may_make_one_new_file_at_once(tmp_path):
+    for turn in range(10):
+        stores = [SqliteOwners(tmp_path / f"{turn}.db") for _ in range(4)]
+        assert await asyncio.gather(*(store.open() for store in stores)) == [None] * 4
+        await asyncio.gather(*(store.close() for store in stores))
+
+
 async def test_rows_past_the_most_are_deleted_the_oldest_first(opened, clock):
     store = opened(most=3, clock=clock)
     for n in range(6):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from sidecar.store.refusals import Refusals
 
 NOW = 1_790_000_000.0
@@ -27,7 +29,7 @@ def test_refusals_past_the_limit_do_not_prolong_the_wait():
     refusals = Refusals(1)
     refusals.hit("", "ip", NOW)
     waits = [refusals.hit("", "ip", NOW + n) or 0.0 for n in range(1, 60)]
-    assert all(later < earlier for earlier, later in zip(waits, waits[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(waits))
 
 
 def test_zero_switches_it_off():

@@ -1,4 +1,4 @@
-"""Rules that need several documents. Each takes the whole `World` and yields what is wrong; the table at the end lists them.
+"""Rules that need several documents. Each takes the whole `World` and yields what is wrong.
 
 Where a document could not be read, nobody knows what it was: then nothing is said to be missing. Where it is known by name
 only, it counts as there.
@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from sidecar.config import documents
+from sidecar.config.checks.settings import is_loopback
 from sidecar.config.diagnostics import Diagnostic
 from sidecar.config.document import Document
 from sidecar.config.validate import near
-from sidecar.config.within import is_loopback
 
 FIRST_LAYER_ONLY = ("Settings", "Identity", "Upstream", "Route")
 AT_MOST_ONE = ("Settings", "Identity")
@@ -36,7 +36,6 @@ class World:
     """All layers, and the look-ups that rules share."""
 
     layers: tuple[Layer, ...]
-    now: float
 
     def of(self, kind: str) -> Iterator[Document]:
         """All documents of a kind."""
@@ -71,7 +70,13 @@ def unique_names(world: World) -> Found:
         for document in layer.documents:
             first = seen.setdefault((document.kind, document.name), document)
             if first is not document:
-                yield document.complaint("error", "duplicate-name", f"`{document.kind}` `{document.name}` is there already: {first.file}:{first.line}", "/metadata/name", hint="give it a name of its own")
+                yield document.complaint(
+                    "error",
+                    "duplicate-name",
+                    f"`{document.kind}` `{document.name}` is there already: {first.file}:{first.line}",
+                    "/metadata/name",
+                    hint="give it a name of its own",
+                )
 
 
 def places(world: World) -> Found:
@@ -79,7 +84,13 @@ def places(world: World) -> Found:
     for index, layer in enumerate(world.layers):
         for document in layer.documents:
             if index and document.kind in FIRST_LAYER_ONLY:
-                yield document.complaint("error", "layer", f"`{document.kind}` belongs into the first layer, `{world.layers[0].name}`", "/kind", hint="a later layer can tighten, never widen")
+                yield document.complaint(
+                    "error",
+                    "layer",
+                    f"`{document.kind}` belongs in the first layer, `{world.layers[0].name}`",
+                    "/kind",
+                    hint="a later layer can tighten, never widen",
+                )
     for kind in AT_MOST_ONE:
         for document in list(world.of(kind))[1:]:
             if document.layer == world.layers[0].name:
@@ -95,7 +106,11 @@ def aliases(world: World) -> Found:
                 name, first = meaning.setdefault(alias.casefold(), (model.name, document))
                 if name != model.name:
                     yield document.complaint(
-                        "error", "duplicate-alias", f"alias `{alias}` means `{name}` in Upstream `{first.name}` already", f"/spec/models/{index}/aliases/{place}", hint="give one of them another alias"
+                        "error",
+                        "duplicate-alias",
+                        f"alias `{alias}` means `{name}` in Upstream `{first.name}` already",
+                        f"/spec/models/{index}/aliases/{place}",
+                        hint="give one of them another alias",
                     )
 
 
@@ -110,14 +125,18 @@ def destinations(world: World) -> Found:
                 yield from _model(document, target, upstream, pointer)
                 dialects.setdefault(upstream.spec.dialect, target.upstream)
             elif not world.may_have("Upstream", target.upstream):
-                yield document.complaint("error", "unknown-upstream", f"no Upstream `{target.upstream}`", f"{pointer}/upstream", hint=near(target.upstream, world.upstreams))
+                yield document.complaint(
+                    "error", "unknown-upstream", f"no Upstream `{target.upstream}`", f"{pointer}/upstream", hint=near(target.upstream, world.upstreams)
+                )
         yield from _shape(document, dialects)
 
 
 def _model(document: Document, target: documents.RouteTarget, upstream: Document, pointer: str) -> Found:
     names = [name for model in upstream.spec.models for name in (model.name, *model.aliases)]
     if target.model and not any(fnmatchcase(target.model, name) for name in names):
-        yield document.complaint("error", "unknown-model", f"Upstream `{upstream.name}` has no model `{target.model}`", f"{pointer}/model", hint=near(target.model, names))
+        yield document.complaint(
+            "error", "unknown-model", f"Upstream `{upstream.name}` has no model `{target.model}`", f"{pointer}/model", hint=near(target.model, names)
+        )
 
 
 def _shape(document: Document, dialects: dict[str, str]) -> Found:
@@ -153,11 +172,15 @@ def _lifted(document: Document, pointer: str, rest: str, policies: dict[str, Doc
     policy = policies.get(name)
     if policy is None:
         if not layer.unread and ("Policy", name) not in layer.broken:
-            yield document.complaint("error", "lifts", f"no Policy `{name}` in this layer", pointer, hint=near(name, policies) or "an exception lifts rules of its own layer only")
+            yield document.complaint(
+                "error", "lifts", f"no Policy `{name}` in this layer", pointer, hint=near(name, policies) or "an exception lifts rules of its own layer only"
+            )
         return
     rule = next((rule for rule in policy.spec.rules if rule.name == rule_name), None)
     if rule is None:
-        yield document.complaint("error", "lifts", f"Policy `{name}` has no rule `{rule_name}`", pointer, hint=near(rule_name, [rule.name for rule in policy.spec.rules]))
+        yield document.complaint(
+            "error", "lifts", f"Policy `{name}` has no rule `{rule_name}`", pointer, hint=near(rule_name, [rule.name for rule in policy.spec.rules])
+        )
     elif rule.effect != "deny":
         yield document.complaint("error", "lifts", f"`{rest}` is no deny but `{rule.effect}`: there is nothing to lift", pointer)
 
@@ -168,7 +191,13 @@ def passthrough(world: World) -> Found:
     for document in world.of("Upstream"):
         credential = document.spec.credential
         if credential is not None and credential.passthrough and settings is not None and not is_loopback(settings.listen.host):
-            yield document.complaint("error", "passthrough", f"`passthrough` is for loopback, and the data port is on `{settings.listen.host}`", "/spec/credential/passthrough", hint="`credential: {env: NAME}`")
+            yield document.complaint(
+                "error",
+                "passthrough",
+                f"`passthrough` is for loopback, and the data port is on `{settings.listen.host}`",
+                "/spec/credential/passthrough",
+                hint="`credential: {env: NAME}`",
+            )
 
 
 def fleets(world: World) -> Found:
@@ -176,7 +205,9 @@ def fleets(world: World) -> Found:
     settings = world.settings()
     for document in world.of("Quota"):
         if document.spec.scope == "fleet" and settings is not None and settings.store.startswith("memory:"):
-            yield document.complaint("warning", "scope", "`scope: fleet` on `memory://` counts in this process alone", "/spec/scope", hint="each replica has the whole limit")
+            yield document.complaint(
+                "warning", "scope", "`scope: fleet` on `memory://` counts in this process alone", "/spec/scope", hint="each replica has the whole limit"
+            )
 
 
 def tested_quotas(world: World) -> Found:
@@ -195,18 +226,10 @@ def tls_for_certificates(world: World) -> Found:
     for document in world.of("Identity"):
         for index, method in enumerate(document.spec.methods):
             if method.mtls is not None and settings is not None and not (settings.listen.tls and settings.listen.tls.client_ca):
-                yield document.complaint("error", "mtls", "`mtls` needs a data port that asks for certificates", f"/spec/methods/{index}/mtls", hint="`listen: {tls: {cert: …, key: …, clientCa: …}}` in Settings")
-
-
-ACROSS: tuple[Across, ...] = (
-    unique_names,
-    places,
-    aliases,
-    destinations,
-    lifted_rules,
-    passthrough,
-    fleets,
-    tested_quotas,
-    tls_for_certificates,
-)
-"""The visible table of rules over several documents."""
+                yield document.complaint(
+                    "error",
+                    "mtls",
+                    "`mtls` needs a data port that asks for certificates",
+                    f"/spec/methods/{index}/mtls",
+                    hint="`listen: {tls: {cert: …, key: …, clientCa: …}}` in Settings",
+                )

@@ -1,0 +1,56 @@
+"""`sidecar keys new`: make an API key, show it once, and print the entry for `Identity` that admits it by its hash."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+import sys
+from datetime import date
+
+from sidecar.cli import exits
+from sidecar.config.traps import in_quotes
+from sidecar.credentials import keys
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*$")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    commands = parser.add_subparsers(dest="action", metavar="new", required=True)
+    new = commands.add_parser("new", help="make a key")
+    new.add_argument("--id", default="", metavar="NAME", help="who it is for: the caller is `key:NAME` (default: key-…)", type=_identifier)
+    new.add_argument("--team", default="", help="the caller's team")
+    new.add_argument("--group", action="append", default=[], metavar="GROUP", help="a group of the caller; may be given several times")
+    new.add_argument("--not-after", default="", metavar="YYYY-MM-DD", help="the last day on which it is good", type=_day)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make one. The key goes to standard output and nowhere else."""
+    token = keys.make(secrets.token_bytes(keys.LEAST))
+    digest = keys.digest(token)
+    sys.stdout.write(f"{token}\n\n{entry(args.id or f'key-{digest[:8]}', digest, args.team, args.group, args.not_after)}\n")
+    sys.stderr.write("the first line is the key and is shown this once; the last line belongs into `keys` of an Identity's `apiKey`\n")
+    return exits.OK
+
+
+def entry(name: str, digest: str, team: str = "", groups: list[str] | None = None, not_after: str = "") -> str:
+    """The line of YAML that admits the key."""
+    fields = [f"id: {in_quotes(name)}", f'sha256: "{digest}"']
+    fields += [f"team: {in_quotes(team)}"] if team else []
+    fields += [f"groups: [{', '.join(in_quotes(group) for group in groups)}]"] if groups else []
+    fields += [f"notAfter: {not_after}"] if not_after else []
+    return "- {" + ", ".join(fields) + "}"
+
+
+def _identifier(text: str) -> str:
+    if text and not _ID.match(text):
+        raise argparse.ArgumentTypeError("letters, digits, `.`, `_`, `-` and `@`, a letter or digit first")
+    return text
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is no day such as 2027-06-30") from None

@@ -1,0 +1,19 @@
+"""`sidecar schema`: the JSON Schema of all documents, for editors (`# yaml-language-server: $schema=…`)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sidecar.cli import exits
+from sidecar.config.schema import text
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """No arguments."""
+
+
+def run(_args: argparse.Namespace) -> int:
+    """Print it."""
+    sys.stdout.write(text())
+    return exits.OK

@@ -1,0 +1,45 @@
+"""A name for what a snapshot decides: equal for equal documents in whatever order and formatting, different for any other change.
+
+It enters every record, so that a decision can be repeated under the same rules; the sidecar's own version is part of it.
+Positions are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from sidecar import __version__
+from sidecar.config.document import Document, LayerSource
+
+ORDERED = frozenset({"to", "key", "sinks"})
+"""Lists whose order says something. That of all others never changes a decision. Lists inside free values (`set`, `body`) keep theirs."""
+
+
+def of(layers: Sequence[LayerSource]) -> str:
+    """SHA-256 in hex. The order of layers counts (the first has the defaults); their names and files do not."""
+    canonical = [__version__, [sorted(_text(_document(document)) for document in layer.documents) for layer in layers]]
+    return hashlib.sha256(_text(canonical).encode()).hexdigest()
+
+
+def _document(document: Document) -> dict[str, Any]:
+    return {"kind": document.kind, "name": document.name, "labels": dict(document.labels), "spec": _plain(document.spec, ordered=False)}
+
+
+def _plain(value: Any, *, ordered: bool) -> Any:
+    """Dataclasses as mappings, tuples as lists (sorted where order says nothing). A free value (dict, list) stays as it is."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name), ordered=field.name in ORDERED) for field in fields(value)}
+    if isinstance(value, tuple):
+        items = [_plain(item, ordered=False) for item in value]
+        return items if ordered else sorted(items, key=_text)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, ordered=False) for key, item in value.items()}
+    return value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, default=repr)

@@ -1,0 +1,82 @@
+"""Roles documents to allow rules: one for each binding and kind of operation, named `document/role`, standing at the binding.
+
+Inherited grants are expanded here. Nothing later knows that a rule was a grant, but for its `kind`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, get_args
+
+from sidecar.compiler.conditions import NEVER, Report, Scope
+from sidecar.compiler.index import ANY, EXCLUDED, Matcher
+from sidecar.compiler.patterns import compile_pattern
+from sidecar.compiler.rules import Condition, Rule
+from sidecar.config.documents import LlmOperation
+
+if TYPE_CHECKING:
+    from sidecar.config import documents
+    from sidecar.config.document import Document
+    from sidecar.expr import Type
+
+OPERATIONS: frozenset[str] = frozenset(get_args(LlmOperation)) - {ANY}
+
+
+def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[Rule]:
+    """The rules of one Roles document."""
+    spec: documents.Roles = document.spec
+    scope = Scope(report, document, claims)
+    for index, binding in enumerate(spec.bindings):
+        condition = scope.condition((f"/spec/bindings/{index}/when", binding.when))
+        if condition == NEVER or binding.role not in spec.roles:
+            continue
+        place = document.at(f"/spec/bindings/{index}")
+        held = None if isinstance(condition, str) else condition
+        yield from _granted(document, binding, expanded(spec.roles, binding.role), held, rank, f"{place.file}:{place.line}")
+
+
+def _granted(
+    document: Document, binding: documents.Binding, grants: Mapping[frozenset[str], list[str]], condition: Condition | None, rank: str, where: str
+) -> Iterator[Rule]:
+    name = f"{document.name}/{binding.role}"
+    subjects = tuple(compile_pattern(text, fold=False) for text in sorted(set(binding.subjects)))
+    for operations, targets in grants.items():
+        open_ = "**" in targets
+        yield Rule(
+            name=name,
+            kind="Roles",
+            effect="allow",
+            match=Matcher(operations, () if open_ else tuple(compile_pattern(text, fold=True) for text in sorted(set(targets))), subjects),
+            condition=condition,
+            layer=document.layer,
+            where=where,
+            order=(rank, name, "Roles", *sorted(operations), *sorted(targets), *sorted(binding.subjects), binding.when),
+            audit=document.spec.mode == "audit",
+        )
+
+
+def expanded(roles: Mapping[str, documents.Role], name: str) -> dict[frozenset[str], list[str]]:
+    """All grants of a role and of those it inherits: operations to target patterns. A role that is not there grants nothing."""
+    found: dict[frozenset[str], list[str]] = {}
+    seen: set[str] = set()
+    ahead = [name]
+    while ahead:
+        role = ahead.pop()
+        if role in seen or role not in roles:
+            continue
+        seen.add(role)
+        ahead += roles[role].inherits
+        for grant in roles[role].allow:
+            _, operation, target = grant.split(":", 2)
+            found.setdefault(operations(operation), []).append(target)
+    return found
+
+
+def operations(pattern: str) -> frozenset[str]:
+    """The operations of a grant. A glob never includes what `*` never includes."""
+    if pattern in {ANY, "**"}:
+        return frozenset({ANY})
+    if ANY not in pattern:
+        return frozenset({pattern})
+    return frozenset(name for name in OPERATIONS - EXCLUDED if fnmatchcase(name, pattern))

@@ -1,0 +1,62 @@
+"""A decision as a tree that can be read: what came out, which rules made it so and where they stand, and which were read in vain.
+
+Data only; `cli/explain` prints it and the admin API sends it. Counterpart: `telemetry/record.py`, which keeps the same facts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sidecar.compiler.snapshot import Snapshot
+from sidecar.decision import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.decision import Decision, Obligations, Reason
+
+
+def tree(snapshot: Snapshot, decision: Decision) -> dict[str, Any]:
+    """The decision as plain JSON values. `candidates` lists every rule that its match admits, with the result of its condition or `unread`."""
+    by = set(decision.by)
+    call, refusal = decision.call, decision.refusal
+    return {
+        "id": decision.id,
+        "effect": decision.effect,
+        "audited": decision.audited,
+        "principal": decision.principal.id if decision.principal is not None else None,
+        "call": {"operation": call.operation, "target": call.target, "members": [member.name for member in call.members]},
+        "by": list(decision.by),
+        "refusal": {"kind": refusal.kind, "status": refusal.status, "code": refusal.code, "message": refusal.message} if refusal is not None else None,
+        "survivors": [member.name for member in decision.permit.members] if decision.permit is not None else [],
+        "determining": [reason_of(reason) for reason in decision.reasons if reason.rule in by],
+        "candidates": [reason_of(reason) for reason in (*(r for r in decision.reasons if r.rule not in by), *unread(snapshot, decision))],
+        "would": [reason_of(reason) for reason in decision.would],
+        "obligations": obligations_of(decision.obligations),
+        "facts": dict(decision.facts),
+    }
+
+
+def reason_of(reason: Reason) -> dict[str, str]:
+    """One rule's part, without the empty fields."""
+    return {name: value for name, value in asdict(reason).items() if value}
+
+
+def obligations_of(owed: Obligations) -> dict[str, Any]:
+    """What is owed, by the names of DOCUMENTS.md, without the empty ones."""
+    if owed is NONE:
+        return {}
+    maps = {"route": dict(owed.route), "cap": dict(owed.cap), "set": dict(owed.set)}
+    lists = {"redact": list(owed.redact), "label": list(owed.label), "warn": list(owed.warn)}
+    return {name: value for name, value in {**maps, **lists}.items() if value}
+
+
+def unread(snapshot: Snapshot, decision: Decision) -> Iterable[Reason]:
+    """Candidates whose conditions were not read, because something stricter had decided."""
+    if decision.principal is None or not (decision.call.members or decision.call.operation in {"models", "tool_call"}):
+        return []
+    candidates = snapshot.candidates(decision.call, decision.principal.subjects)
+    rules = [rule for part in candidates.layers for rule in (*part.denies, *part.requires, *part.warns, *(allow for allow, _ in part.allows))]
+    read = {(reason.layer, reason.rule) for reason in decision.reasons}
+    return [rule.reasons["unread"] for rule in rules if (rule.layer, rule.name) not in read]

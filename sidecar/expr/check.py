@@ -1,0 +1,473 @@
+"""The checker: finds the type of every node and everything that is wrong, before anything runs. A problem blocks.
+
+Its counterpart is `closures`, which trusts what is found here. A node with a problem is `dyn`, so that one mistake is told
+once. Longer than most files because it is one case per node and they share their state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecar.expr import tree
+from sidecar.expr.aggregates import TYPE_VALUES
+from sidecar.expr.declarations import Declarations
+from sidecar.expr.functions import FUNCTIONS, NAMESPACES
+from sidecar.expr.guards import Guards, Path, learned
+from sidecar.expr.overload import Overload
+from sidecar.expr.problems import Problem, at, nearest
+from sidecar.expr.types import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    DYN,
+    INT,
+    NEVER,
+    NULL,
+    NUMERIC,
+    STRING,
+    TYPE,
+    UINT,
+    Record,
+    Type,
+    assignable,
+    comparable,
+    join,
+    list_of,
+    map_of,
+    optional_of,
+    substitute,
+)
+from sidecar.expr.values import Uint
+
+_LITERALS: dict[type, Type] = {bool: BOOL, int: INT, Uint: UINT, float: DOUBLE, str: STRING, bytes: BYTES, type(None): NULL}
+_KEYS = NUMERIC | {"bool", "string", "dyn"}
+_MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap", "transformMapEntry", "optMap", "optFlatMap"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resolution:
+    """A call with its overloads: those that its static types leave possible.
+
+    `args` begin with the receiver of a method. `definite`: the types alone decide, nothing is looked at when it runs.
+    `prepared` is made of the literal last argument and takes the others.
+    """
+
+    overloads: tuple[Overload, ...]
+    args: tuple[tree.Node, ...]
+    definite: bool
+    prepared: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The variables of the macros around a node, as (slot, type), and the fields known to be there."""
+
+    names: dict[str, tuple[int, Type]] = field(default_factory=dict)
+    guards: Guards = frozenset()
+
+    def knowing(self, more: Guards) -> Scope:
+        """The same scope with more fields known."""
+        return Scope(self.names, self.guards | more) if more else self
+
+
+class Checked:
+    """What the checker found. `refs` tells what an identifier or chain is: a slot, a variable's name or a constant type."""
+
+    __slots__ = ("calls", "problems", "reads", "refs", "slots", "types")
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.types: dict[tree.Node, Type] = {}
+        self.calls: dict[tree.Node, Resolution] = {}
+        self.refs: dict[tree.Node, Any] = {}
+        self.slots: dict[tree.Node, tuple[int, ...]] = {}
+        self.reads: set[str] = set()
+
+
+def check(source: str, root: tree.Node, declarations: Declarations) -> Checked:
+    """Types, calls and problems of the tree."""
+    checker = _Checker(source, declarations)
+    checker.visit(root, Scope())
+    return checker.found
+
+
+class _Checker:
+    def __init__(self, source: str, declarations: Declarations) -> None:
+        self.source = source
+        self.declarations = declarations
+        self.found = Checked()
+        self.next_slot = 0
+
+    def problem(self, node: tree.Node, message: str, hint: str = "") -> Type:
+        self.found.problems.append(at(self.source, node.start, node.end, message, hint))
+        return DYN
+
+    def text(self, node: tree.Node) -> str:
+        return self.source[node.start : node.end]
+
+    # ------------------------------------------------------------ walking
+
+    def visit(self, node: tree.Node, scope: Scope, *, whole: bool = True) -> Type:
+        """The type of the node. `whole` is false for the inside of a chain, which is read through, not read."""
+        match node:
+            case tree.Constant(value=value):
+                found = _LITERALS[type(value)]
+            case tree.Ident():
+                found = self.ident(node, scope)
+            case tree.Select():
+                found = self.select(node, scope)
+            case tree.Index():
+                found = self.index(node, scope)
+            case tree.Call():
+                found = self.call(node, scope)
+            case tree.Logic():
+                found = self.logic(node, scope)
+            case tree.Choice():
+                found = self.choice(node, scope)
+            case tree.Listing():
+                found = self.listing(node, scope)
+            case tree.Mapped():
+                found = self.mapped(node, scope)
+            case tree.Fold():
+                found = self.fold(node, scope)
+            case tree.Bind():
+                found = self.bind(node, scope)
+            case _:  # pragma: no cover - the cases above are all there are
+                raise TypeError(type(node).__name__)
+        if found.kind == "never":
+            found = DYN
+        self.found.types[node] = found
+        if whole and isinstance(node, tree.Ident | tree.Select | tree.Index):
+            self.note(node, scope)
+        return found
+
+    def note(self, node: tree.Node, scope: Scope) -> None:
+        """Remember the longest chain of plain names that is read here."""
+        path = self.path(node, scope)
+        while path is None and isinstance(node, tree.Select | tree.Index):
+            node = node.operand
+            path = self.path(node, scope)
+        if path and isinstance(path[0], str):
+            self.found.reads.add(".".join(map(str, path)))
+
+    def path(self, node: tree.Node, scope: Scope) -> Path | None:
+        match node:
+            case tree.Ident(name=name, rooted=rooted):
+                if name in scope.names and not rooted:
+                    return (scope.names[name][0],)
+                return (name,) if name in self.declarations.variables else None
+            case tree.Select(operand=operand, field=name) | tree.Index(operand=operand, index=tree.Constant(value=str(name))):
+                above = self.path(operand, scope)
+                return (*above, name) if above else None
+        return None
+
+    def truth(self, node: tree.Node, scope: Scope, where: str) -> None:
+        found = self.visit(node, scope)
+        if found.kind not in ("bool", "dyn"):
+            self.problem(
+                node,
+                f"{where} must be `bool`, not `{found}`",
+                "only `true` and `false` are true or false: compare with something" if found.kind != "dyn" else "",
+            )
+
+    # ------------------------------------------------------------ names and fields
+
+    def ident(self, node: tree.Ident, scope: Scope) -> Type:
+        name = node.name
+        if name in scope.names and not node.rooted:
+            slot, found = scope.names[name]
+            self.found.refs[node] = slot
+            return found
+        declared = self.declarations.variables.get(name)
+        if declared is not None:
+            self.found.refs[node] = name
+            return declared
+        if name in TYPE_VALUES:
+            self.found.refs[node] = TYPE_VALUES[name]
+            return TYPE
+        phase = self.declarations.elsewhere.get(name)
+        if phase:
+            return self.problem(node, f"`{name}` belongs to phase `{phase}`", f"a document of phase `{phase}` can read it")
+        if name in NAMESPACES:
+            return self.problem(node, f"`{name}` is a namespace of functions, not a value")
+        return self.problem(node, f"undeclared name `{name}`", nearest(name, (*self.declarations.variables, *(() if node.rooted else scope.names))))
+
+    def select(self, node: tree.Select, scope: Scope) -> Type:
+        constant = self.type_name(node, scope)
+        if constant is not None:
+            self.found.refs[node] = constant
+            return TYPE
+        operand = self.visit(node.operand, scope, whole=False)
+        through = operand.kind == "optional"
+        inner = self.field(node, operand.params[0] if through else operand, scope, guarded=node.mode != "plain" or through)
+        if node.mode == "test":
+            return BOOL
+        return optional_of(inner.params[0] if inner.kind == "optional" else inner) if through or node.mode == "optional" else inner
+
+    def type_name(self, node: tree.Node, scope: Scope) -> Any:
+        """`google.protobuf.Timestamp` and `…Duration` are constants that look like fields."""
+        name = _dotted(node)
+        root = name.partition(".")[0]
+        return None if root in scope.names or root in self.declarations.variables else TYPE_VALUES.get(name)
+
+    def field(self, node: tree.Select, operand: Type, scope: Scope, *, guarded: bool) -> Type:
+        if isinstance(operand, Record):
+            return self.record_field(node, operand, scope, guarded=guarded)
+        if operand.kind == "map":
+            if operand.params[0].kind not in ("string", "dyn", "never"):
+                return self.problem(node, f"`{self.text(node.operand)}` has keys of type `{operand.params[0]}`, not fields", "write `[key]`")
+            return operand.params[1]
+        if operand.kind not in ("dyn", "never"):
+            return self.problem(node, f"`{self.text(node.operand)}` is a `{operand}` and has no field `{node.field}`")
+        return DYN
+
+    def record_field(self, node: tree.Select, record: Record, scope: Scope, *, guarded: bool) -> Type:
+        name, owner = node.field, self.text(node.operand)
+        declared = record.fields.get(name)
+        if declared is None:
+            return self.problem(node, f"`{owner}` has no field `{name}`", nearest(name, record.fields, f"{owner}."))
+        if declared.phases and self.declarations.phase not in declared.phases:
+            phase = "`, `".join(sorted(declared.phases))
+            return self.problem(node, f"`{owner}.{name}` belongs to phase `{phase}`", f"a document of phase `{phase}` can read it")
+        if declared.optional and not guarded and self.path(node, scope) not in scope.guards:
+            hint = f"guard it: `has({owner}.{name}) && …`, or give a default: `{owner}.?{name}.orValue(…)`"
+            self.problem(node, f"`{owner}.{name}` may be absent", hint)
+        return declared.type
+
+    def index(self, node: tree.Index, scope: Scope) -> Type:
+        operand = self.visit(node.operand, scope, whole=False)
+        key = self.visit(node.index, scope)
+        through = operand.kind == "optional"
+        inner = self.element(node, operand.params[0] if through else operand, key)
+        return optional_of(inner.params[0] if inner.kind == "optional" else inner) if through or node.optional else inner
+
+    def element(self, node: tree.Index, operand: Type, key: Type) -> Type:
+        if operand.kind == "list":
+            if key.kind not in ("int", "dyn"):
+                return self.problem(node.index, f"a list is indexed by `int`, not `{key}`")
+            return operand.params[0]
+        if operand.kind == "map":
+            if not comparable(key, operand.params[0]):
+                return self.problem(node.index, f"the keys of this map are `{operand.params[0]}`, not `{key}`")
+            return operand.params[1]
+        if operand.kind == "record":
+            return self.problem(node, f"`{self.text(node.operand)}` has fields, not keys", "write `.field`")
+        if operand.kind not in ("dyn", "never"):
+            return self.problem(node, f"a `{operand}` cannot be indexed")
+        return DYN
+
+    # ------------------------------------------------------------ logic and literals
+
+    def logic(self, node: tree.Logic, scope: Scope) -> Type:
+        side = 0 if node.op == "&&" else 1
+        for term in node.terms:
+            self.truth(term, scope, f"an operand of `{node.op}`")
+            scope = scope.knowing(self.learned(term, scope)[side])
+        return BOOL
+
+    def learned(self, node: tree.Node, scope: Scope) -> tuple[Guards, Guards]:
+        return learned(node, lambda n: self.path(n, scope))
+
+    def choice(self, node: tree.Choice, scope: Scope) -> Type:
+        self.truth(node.test, scope, "the test of `? :`")
+        known = self.learned(node.test, scope)
+        yes = self.visit(node.yes, scope.knowing(known[0]))
+        no = self.visit(node.no, scope.knowing(known[1]))
+        found = join(yes, no)
+        return found if found is not None else self.problem(node, f"the branches of `? :` are `{yes}` and `{no}`", "both must be of one type, or `dyn(…)`")
+
+    def listing(self, node: tree.Listing, scope: Scope) -> Type:
+        return list_of(_common([self.entry(item, scope, optional=i in node.optionals) for i, item in enumerate(node.items)]))
+
+    def mapped(self, node: tree.Mapped, scope: Scope) -> Type:
+        keys, values = [], []
+        for i, (key, value) in enumerate(node.entries):
+            keys.append(self.visit(key, scope))
+            if keys[-1].kind not in _KEYS or keys[-1].kind == "double":
+                self.problem(key, f"a `{keys[-1]}` cannot be a map key")
+            values.append(self.entry(value, scope, optional=i in node.optionals))
+        return map_of(_common(keys), _common(values))
+
+    def entry(self, node: tree.Node, scope: Scope, *, optional: bool) -> Type:
+        found = self.visit(node, scope)
+        if not optional:
+            return found
+        if found.kind == "optional":
+            return found.params[0]
+        return found if found.kind == "dyn" else self.problem(node, f"`?` takes an optional value, not `{found}`")
+
+    # ------------------------------------------------------------ macros
+
+    def enter(self, node: tree.Node, scope: Scope, variables: Iterable[tuple[str, Type]]) -> Scope:
+        names, slots = dict(scope.names), []
+        for name, found in variables:
+            names[name] = (self.next_slot, found)
+            slots.append(self.next_slot)
+            self.next_slot += 1
+        self.found.slots[node] = tuple(slots)
+        return Scope(names, scope.guards)
+
+    def fold(self, node: tree.Fold, scope: Scope) -> Type:
+        over = self.visit(node.over, scope)
+        if over.kind not in ("list", "map", "dyn"):
+            self.problem(node.over, f"`{node.macro}` goes over a list or a map, not a `{over}`")
+            over = DYN
+        key, value = (INT, over.params[0]) if over.kind == "list" else over.params if over.kind == "map" else (DYN, DYN)
+        single = key if over.kind == "map" else value
+        inside = self.enter(node, scope, zip(node.names, (key, value) if len(node.names) == 2 else (single,), strict=True))
+        if node.test is not None:
+            self.truth(node.test, inside, f"the condition of `{node.macro}`")
+            inside = inside.knowing(self.learned(node.test, inside)[0])
+        body = self.visit(node.body, inside) if node.body is not None else single
+        match node.macro:
+            case "all" | "exists" | "exists_one":
+                return BOOL
+            case "transformMap":
+                return map_of(key, body)
+            case "transformMapEntry":
+                return body if body.kind in ("map", "dyn") else self.problem(node, f"`transformMapEntry` makes entries of a map, not `{body}`")
+        return list_of(body)
+
+    def bind(self, node: tree.Bind, scope: Scope) -> Type:
+        value = self.visit(node.value, scope)
+        if node.macro != "bind":
+            if value.kind not in ("optional", "dyn"):
+                self.problem(node.value, f"`{node.macro}` takes an optional value, not `{value}`")
+            value = value.params[0] if value.kind == "optional" else DYN
+        body = self.visit(node.body, self.enter(node, scope, ((node.name, value),)))
+        if node.macro == "optFlatMap" and body.kind not in ("optional", "dyn"):
+            self.problem(node.body, f"`optFlatMap` makes an optional value, not `{body}`", "write `optMap`")
+        return optional_of(body) if node.macro == "optMap" else body
+
+    # ------------------------------------------------------------ calls
+
+    def call(self, node: tree.Call, scope: Scope) -> Type:
+        name, receiver = self.callee(node, scope)
+        args = (node.target, *node.args) if receiver and node.target is not None else node.args
+        types = tuple(self.visit(a, scope) for a in args)
+        named = FUNCTIONS.get(name, ())
+        possible = [o for o in named if o.member is receiver]
+        if not possible:
+            return self.unknown_function(node, name, receiver=receiver, other=bool(named))
+        sized = [o for o in possible if len(o.params) == len(args) or (o.variadic and len(args) >= len(o.params))]
+        if not sized:
+            return self.wrong_count(node, name, possible, len(args) - receiver)
+        fitting = [o for o in sized if _fits(o, types) is not None]
+        if not fitting or not self.meaningful(name, types):
+            return self.mismatch(node, name, types, sized)
+        return self.resolve(node, fitting, args, types)
+
+    def callee(self, node: tree.Call, scope: Scope) -> tuple[str, bool]:
+        """The function's name, and whether its target is a receiver rather than a namespace."""
+        if node.target is None:
+            return node.function, False
+        space = _dotted(node.target)
+        root = space.partition(".")[0]
+        declared = root in scope.names or root in self.declarations.variables
+        if space and root not in scope.names and (f"{space}.{node.function}" in FUNCTIONS or (space in NAMESPACES and not declared)):
+            return f"{space}.{node.function}", False
+        return node.function, True
+
+    def meaningful(self, name: str, types: tuple[Type, ...]) -> bool:
+        """Equality is told apart from the table, which takes any two."""
+        if name in ("_==_", "_!=_"):
+            return comparable(*types)
+        return name != "@in" or types[1].kind == "dyn" or comparable(types[0], types[1].params[0])
+
+    def resolve(self, node: tree.Call, fitting: list[Overload], args: tuple[tree.Node, ...], types: tuple[Type, ...]) -> Type:
+        prepared, last = None, args[-1] if args else None
+        for overload in fitting:
+            if overload.prepare is None:
+                continue
+            if isinstance(last, tree.Constant):
+                try:
+                    prepared = overload.prepare(last.value)
+                except ValueError as error:
+                    return self.problem(last, str(error))
+            elif overload.literal:
+                return self.problem(last or node, f"the last argument of `{overload.name}` must be a literal", "it is compiled once, when the document loads")
+        definite = len(fitting) == 1 and all(t.kind != "dyn" or p.kind in ("param", "dyn") for t, p in zip(types, _spread(fitting[0], len(types)), strict=True))
+        self.found.calls[node] = Resolution(tuple(fitting), args, definite, prepared)
+        results = {substitute(o.result, _fits(o, types) or {}) for o in fitting}
+        return results.pop() if len(results) == 1 else DYN
+
+    def unknown_function(self, node: tree.Call, name: str, *, receiver: bool, other: bool) -> Type:
+        if other:
+            right = f"{name}(value)" if receiver else f"value.{name}(…)"
+            return self.misnamed(node, f"`{name}` is not called this way", f"write `{right}`")
+        if name in _MACROS and receiver:
+            return self.misnamed(node, f"`{name}` does not take {len(node.args)} arguments", f"write `list.{name}(x, …)`")
+        same = [n for n, overloads in FUNCTIONS.items() if n.isidentifier() and overloads[0].member is receiver] if "." not in name else FUNCTIONS
+        return self.misnamed(node, f"unknown function `{name}`", nearest(name, (*same, *(_MACROS if receiver else ()))))
+
+    def misnamed(self, node: tree.Call, message: str, hint: str) -> Type:
+        """A problem of the function's name, where it stands."""
+        start = node.start if node.target is None else self.source.find(node.function, node.target.end, node.end)
+        start = max(start, node.start)
+        self.found.problems.append(at(self.source, start, start + len(node.function), message, hint))
+        return DYN
+
+    def wrong_count(self, node: tree.Call, name: str, possible: list[Overload], count: int) -> Type:
+        wanted = sorted({len(o.params) - o.member for o in possible})
+        takes = " or ".join(map(str, wanted)) + (" or more" if any(o.variadic for o in possible) else "")
+        plural = "" if takes == "1" else "s"
+        return self.misnamed(node, f"`{name}` takes {takes} argument{plural}, not {count}", _signatures(possible))
+
+    def mismatch(self, node: tree.Call, name: str, types: tuple[Type, ...], sized: list[Overload]) -> Type:
+        shown = [f"`{t}`" for t in types]
+        if name in ("_==_", "_!=_"):
+            return self.problem(node, f"`{name.strip('_')}` compares {shown[0]} with {shown[1]}, which are never equal", _conversion(types))
+        if name == "@in" and types[1].kind in ("list", "map"):
+            return self.problem(node, f"{shown[0]} is never in {shown[1]}", _conversion((types[0], types[1].params[0])))
+        if name[0] in "_!-@":
+            return self.problem(node, f"`{name.strip('_@')}` is not defined for {' and '.join(shown)}", _conversion(types))
+        receiver = sized[0].member
+        given = f"{shown[0]} with {', '.join(shown[1:])}" if receiver and len(shown) > 1 else ", ".join(shown)
+        return self.problem(node, f"`{name}` is not defined for {given}", _signatures(sized))
+
+
+def _dotted(node: tree.Node) -> str:
+    """`a.b.c` of a plain chain of names, else an empty text."""
+    if isinstance(node, tree.Ident):
+        return node.name
+    if isinstance(node, tree.Select) and node.mode == "plain":
+        above = _dotted(node.operand)
+        return f"{above}.{node.field}" if above else ""
+    return ""
+
+
+def _common(types: list[Type]) -> Type:
+    """The element type of a literal; mixed elements make it dyn."""
+    found = types[0] if types else NEVER
+    for other in types[1:]:
+        found = join(found, other) or DYN
+    return found
+
+
+def _spread(overload: Overload, count: int) -> tuple[Type, ...]:
+    return overload.params + overload.params[-1:] * (count - len(overload.params))
+
+
+def _fits(overload: Overload, types: tuple[Type, ...]) -> dict[str, Type] | None:
+    found: dict[str, Type] = {}
+    return found if all(assignable(t, p, found) for t, p in zip(types, _spread(overload, len(types)), strict=True)) else None
+
+
+def _signatures(overloads: list[Overload]) -> str:
+    shown = list(dict.fromkeys(map(str, overloads)))
+    return "it is " + ", ".join(f"`{s}`" for s in shown[:4]) + (" …" if len(shown) > 4 else "")
+
+
+def _conversion(types: tuple[Type, ...]) -> str:
+    kinds = {t.kind for t in types}
+    if len(kinds) == 2 and len(kinds & NUMERIC) == 2 and "double" in kinds:
+        return "convert one side: `double(…)`"
+    if kinds == {"string", "timestamp"}:
+        return "write `timestamp('…')`"
+    if kinds == {"string", "duration"}:
+        return "write `duration('15m')`"
+    if "null" in kinds:
+        return "test for presence with `has(…)`"
+    return ""

@@ -1,0 +1,378 @@
+"""The checked tree to Python closures, specialised by static types; whatever needs no variable is evaluated here, once.
+
+Its counterpart is `check`, whose findings it trusts. It knows nothing of source text. A closure takes the frame: variables by
+name, macro variables by slot, the budget of iterations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from sidecar.expr import access, compare, folds, tree
+from sidecar.expr.access import Run
+from sidecar.expr.check import Checked, Resolution
+from sidecar.expr.types import Type
+from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Maybe, TypeValue, kind, no_overload
+
+_FOLDING: Final = 1000
+"""Iterations that the evaluation at load may take for one node."""
+_SIGNS: Final = {f"_{sign}_": sign for sign in ("<", "<=", ">", ">=", "==", "!=")}
+
+
+class Varying:
+    """The type of `VARYING`, which says that an expression has no constant value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "VARYING"
+
+
+VARYING: Final = Varying()
+
+
+class Code(NamedTuple):
+    """A closure, and its value where that does not vary."""
+
+    run: Run
+    constant: Any = VARYING
+
+
+def build(root: tree.Node, checked: Checked) -> Code:
+    """The closure of the whole expression."""
+    return _Builder(checked).build(root)
+
+
+class _Builder:
+    def __init__(self, checked: Checked) -> None:
+        self.checked = checked
+
+    def type(self, node: tree.Node) -> Type:
+        return self.checked.types[node]
+
+    def build(self, node: tree.Node) -> Code:
+        if isinstance(node, tree.Constant):
+            return _constant(node.value)
+        run = self.make(node)
+        # Absence is an error and errors are only outweighed by what holds whatever they are, so a value that comes out of
+        # an empty frame comes out of every frame.
+        try:
+            return _constant(run({folds.BUDGET: _FOLDING}))
+        except FAILURES:
+            return Code(run)
+
+    def run(self, node: tree.Node) -> Run:
+        return self.build(node).run
+
+    def make(self, node: tree.Node) -> Run:
+        match node:
+            case tree.Ident() | tree.Select() | tree.Index():
+                return self.read(node)
+            case tree.Logic():
+                return self.logic(node)
+            case tree.Choice():
+                return _choice(self.truth(node.test), self.run(node.yes), self.run(node.no))
+            case tree.Call():
+                return self.call(node)
+            case tree.Listing():
+                return _listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
+            case tree.Mapped():
+                return _mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
+            case tree.Fold():
+                return self.fold(node)
+            case tree.Bind():
+                return _bind(node.macro, self.checked.slots[node][0], self.run(node.value), self.run(node.body))
+        raise TypeError(type(node).__name__)  # pragma: no cover - the cases above are all there are
+
+    # ------------------------------------------------------------ reading
+
+    def read(self, node: tree.Ident | tree.Select | tree.Index) -> Run:
+        ref = self.checked.refs.get(node)
+        if type(ref) is TypeValue:
+            return _constant(ref).run
+        run = self.chain(node) or self.step(node)
+        return access.as_timestamp(run) if self.type(node).kind == "timestamp" else run
+
+    def chain(self, node: tree.Node) -> Run | None:
+        """One closure for `variable.name.name`, where all of it is plain."""
+        names: list[str] = []
+        while not isinstance(node, tree.Ident):
+            match node:
+                case tree.Select(mode="plain", operand=operand, field=name):
+                    pass
+                case tree.Index(optional=False, operand=operand, index=tree.Constant(value=str(name))):
+                    pass
+                case _:
+                    return None
+            if self.type(operand).kind not in ("record", "map", "dyn") or self.type(node).kind == "type":
+                return None
+            names.append(name)
+            node = operand
+        ref = self.checked.refs.get(node)
+        return access.chain(ref, tuple(reversed(names))) if isinstance(ref, str | int) and type(ref) is not TypeValue else None
+
+    def step(self, node: tree.Ident | tree.Select | tree.Index) -> Run:
+        if isinstance(node, tree.Ident):  # pragma: no cover - a name with a problem never gets here
+            raise TypeError(node.name)
+        holder = self.run(node.operand)
+        through = self.type(node.operand).kind == "optional"
+        if isinstance(node, tree.Index):
+            return access.element(holder, self.run(node.index), optional=node.optional or through)
+        nullable = self.type(node.operand).kind == "record"
+        if node.mode == "test":
+            return access.test_field(holder, node.field, nullable=nullable)
+        if node.mode == "optional" or through:
+            return access.optional_field(holder, node.field, nullable=nullable or (through and self.type(node.operand).params[0].kind == "record"))
+        return access.plain_field(holder, node.field)
+
+    # ------------------------------------------------------------ logic
+
+    def truth(self, node: tree.Node) -> Run:
+        """A closure that gives true or false and nothing else: only what comes from a binding has to be looked at."""
+        run = self.run(node)
+        match node:
+            case tree.Logic() | tree.Select(mode="test") | tree.Fold():
+                return run
+            case tree.Call() if all(o.result.kind == "bool" for o in self.checked.calls[node].overloads):
+                return run
+        return _strict(run)
+
+    def logic(self, node: tree.Logic) -> Run:
+        decisive = node.op == "||"
+        terms = [(term, self.build(term)) for term in node.terms]
+        if any(code.constant is decisive for _, code in terms):
+            return _constant(decisive).run
+        runs = tuple(self.truth_of(term, code) for term, code in terms)
+        return _pair(runs[0], runs[1], decisive) if len(runs) == 2 else _chain(runs, decisive)
+
+    def truth_of(self, node: tree.Node, code: Code) -> Run:
+        return code.run if type(code.constant) is bool else self.truth(node)
+
+    # ------------------------------------------------------------ calls
+
+    def call(self, node: tree.Call) -> Run:
+        resolution = self.checked.calls[node]
+        codes = [self.build(a) for a in resolution.args]
+        special = self.special(node.function, resolution, codes)
+        if special is not None:
+            return special
+        if resolution.prepared is not None:
+            return _prepared(resolution, codes[:-1])
+        apply = resolution.overloads[0].apply if resolution.definite else _dispatch(resolution)
+        return _apply(apply, codes)
+
+    def special(self, function: str, resolution: Resolution, codes: list[Code]) -> Run | None:
+        """Operators that have a faster form for these types."""
+        if function in _SIGNS:
+            return self.compared(_SIGNS[function], resolution, codes)
+        if function == "@in":
+            return self.membership(resolution, codes)
+        if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
+            return _text_test(function, codes[0].run, codes[1].constant)
+        return None
+
+    def compared(self, sign: str, resolution: Resolution, codes: list[Code]) -> Run | None:
+        left, right = (self.type(a) for a in resolution.args)
+        (a, _), (b, constant) = codes
+        if compare.same_order(left, right):
+            return compare.comparison(sign, a, b) if constant is VARYING else compare.with_constant(sign, a, constant)
+        if sign not in ("==", "!="):
+            return None
+        # a text is equal to nothing but a text, in Python as in CEL
+        return compare.with_constant(sign, a, constant) if type(constant) is str else compare.equality(a, b, negated=sign == "!=")
+
+    def membership(self, resolution: Resolution, codes: list[Code]) -> Run | None:
+        (value, _), (items, constant) = codes
+        if type(constant) is list and all(type(c) is str for c in constant):
+            return compare.among(value, frozenset(constant))
+        left, right = (self.type(a) for a in resolution.args)
+        if left.kind == "string" and right.kind == "list" and right.params[0].kind == "string":
+            return compare.word_in_list(value, items)
+        return None
+
+    # ------------------------------------------------------------ macros
+
+    def fold(self, node: tree.Fold) -> Run:
+        slots = self.checked.slots[node]
+        always: Run = _constant(True).run
+        own = access.chain(slots[0], ())
+        parts = folds.Parts(self.run(node.over), slots, self.truth(node.test) if node.test else always, self.run(node.body) if node.body else own)
+        match node.macro:
+            case "all" | "exists":
+                return folds.seek(parts, node.macro == "exists")
+            case "exists_one":
+                return folds.exactly_one(parts)
+            case "transformMap":
+                return folds.to_map(parts)
+            case "transformMapEntry":
+                return folds.to_entries(parts)
+        return folds.to_list(parts)
+
+
+def _constant(value: Any) -> Code:
+    return Code(lambda _: value, value)
+
+
+def _strict(run: Run) -> Run:
+    def checked(frame: Any) -> bool:
+        value = run(frame)
+        if value is True or value is False:
+            return value
+        raise EvalError(f"a `{kind(value)}` stands where `bool` is needed")
+
+    return checked
+
+
+def _pair(left: Run, right: Run, decisive: bool) -> Run:
+    """`left && right` (decisive false) or `left || right` (decisive true); a failure on one side gives way to the decisive value on the other."""
+
+    def run(frame: Any) -> Any:
+        try:
+            if left(frame) is decisive:
+                return decisive
+        except FAILURES as error:
+            return _absorb(error, right, frame, decisive)
+        return right(frame)
+
+    return run
+
+
+def _absorb(first: Exception, right: Run, frame: Any, decisive: bool) -> Any:
+    try:
+        if right(frame) is decisive:
+            return decisive
+    except FAILURES as second:
+        raise folds.worse(first, second) from None
+    raise first
+
+
+def _chain(terms: tuple[Run, ...], decisive: bool) -> Run:
+    def run(frame: Any) -> Any:
+        failure: Exception | None = None
+        for term in terms:
+            try:
+                if term(frame) is decisive:
+                    return decisive
+            except FAILURES as error:
+                failure = folds.worse(failure, error)
+        if failure is not None:
+            raise failure
+        return not decisive
+
+    return run
+
+
+def _choice(test: Run, yes: Run, no: Run) -> Run:
+    return lambda frame: yes(frame) if test(frame) else no(frame)
+
+
+def _apply(apply: Callable[..., Any], codes: list[Code]) -> Run:
+    runs = tuple(c.run for c in codes)
+    match runs:
+        case (a,):
+            return lambda frame: apply(a(frame))
+        case (a, b):
+            constant = codes[1].constant
+            return (lambda frame: apply(a(frame), b(frame))) if constant is VARYING else (lambda frame: apply(a(frame), constant))
+    return lambda frame: apply(*[run(frame) for run in runs])
+
+
+def _text_test(function: str, text: Run, part: str) -> Run | None:
+    match function:
+        case "startsWith":
+            return lambda frame: text(frame).startswith(part)
+        case "endsWith":
+            return lambda frame: text(frame).endswith(part)
+        case "contains":
+            return lambda frame: text(frame).find(part) >= 0
+    return None
+
+
+def _prepared(resolution: Resolution, codes: list[Code]) -> Run:
+    """A call whose last argument went into the function at load; these have one argument left."""
+    test, overload = resolution.prepared, resolution.overloads[0]
+    if test is None or len(codes) != 1:  # pragma: no cover - no such overload is in the table
+        raise TypeError(overload.name)
+    run, wanted = codes[0].run, overload.params[0].kind
+    if resolution.definite:
+        return lambda frame: test(run(frame))
+
+    def checked(frame: Any) -> Any:
+        value = run(frame)
+        if kind(value) != wanted:
+            raise no_overload(overload.name, value)
+        return test(value)
+
+    return checked
+
+
+def _dispatch(resolution: Resolution) -> Callable[..., Any]:
+    """Chooses the overload by the values' classes, and remembers the choice."""
+    known: dict[tuple[type, ...], Callable[..., Any]] = {}
+
+    def run(*values: Any) -> Any:
+        classes = tuple(map(type, values))
+        apply = known.get(classes)
+        if apply is None:
+            apply = known[classes] = _choose(resolution, values)
+        return apply(*values)
+
+    return run
+
+
+def _choose(resolution: Resolution, values: tuple[Any, ...]) -> Callable[..., Any]:
+    kinds = [kind(v) for v in values]
+    for overload in resolution.overloads:
+        params = overload.params + overload.params[-1:] * (len(values) - len(overload.params))
+        if all(p.kind in ("dyn", "param", k) for p, k in zip(params, kinds, strict=True)):
+            return overload.apply
+    raise no_overload(resolution.overloads[0].name.strip("_@"), *values)
+
+
+def _listing(items: list[tuple[Run, bool]]) -> Run:
+    if not any(optional for _, optional in items):
+        runs = tuple(run for run, _ in items)
+        return lambda frame: [run(frame) for run in runs]
+
+    def run(frame: Any) -> list[Any]:
+        made = [(item(frame), optional) for item, optional in items]
+        return [_inside(v) if optional else v for v, optional in made if not (optional and v is NONE)]
+
+    return run
+
+
+def _mapped(entries: list[tuple[Run, Run, bool]]) -> Run:
+    def run(frame: Any) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        for key, value, optional in entries:
+            name, found = key(frame), value(frame)
+            if optional:
+                found = _inside(found)
+            if found is not MISSING:
+                folds.put(made, name, found)
+        return made
+
+    return run
+
+
+def _inside(value: Any) -> Any:
+    if type(value) is not Maybe:
+        raise EvalError(f"`?` takes an optional value, not `{kind(value)}`")
+    return value.value
+
+
+def _bind(macro: str, slot: int, value: Run, body: Run) -> Run:
+    def bind(frame: Any) -> Any:
+        frame[slot] = value(frame)
+        return body(frame)
+
+    def over_optional(frame: Any) -> Any:
+        found = value(frame)
+        if _inside(found) is MISSING:
+            return NONE
+        frame[slot] = found.value
+        result = body(frame)
+        return Maybe(result) if macro == "optMap" else result
+
+    return bind if macro == "bind" else over_optional

@@ -1,0 +1,72 @@
+"""Closures for `==`, `!=`, order and `in`, by static types: Python's own operator where it says the same as CEL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sidecar.expr.access import Run
+from sidecar.expr.types import NUMERIC, ORDERED, Type
+from sidecar.expr.values import contains, equals
+
+
+def same_order(left: Type, right: Type) -> bool:
+    """Whether Python's operators do on these types what CEL's do."""
+    if left.kind in NUMERIC and right.kind in NUMERIC:
+        return True
+    return left.kind == right.kind and left.kind in ORDERED
+
+
+def comparison(sign: str, left: Run, right: Run) -> Run:
+    """`left sign right` by Python's operator; for types of which `same_order` holds."""
+    make: dict[str, Callable[[Run, Run], Run]] = {
+        "<": lambda a, b: lambda f: a(f) < b(f),
+        "<=": lambda a, b: lambda f: a(f) <= b(f),
+        ">": lambda a, b: lambda f: a(f) > b(f),
+        ">=": lambda a, b: lambda f: a(f) >= b(f),
+        "==": lambda a, b: lambda f: a(f) == b(f),
+        "!=": lambda a, b: lambda f: a(f) != b(f),
+    }
+    return make[sign](left, right)
+
+
+def with_constant(sign: str, left: Run, value: Any) -> Run:
+    """`left sign value` by Python's operator."""
+    make: dict[str, Callable[[Run, Any], Run]] = {
+        "<": lambda a, c: lambda f: a(f) < c,
+        "<=": lambda a, c: lambda f: a(f) <= c,
+        ">": lambda a, c: lambda f: a(f) > c,
+        ">=": lambda a, c: lambda f: a(f) >= c,
+        "==": lambda a, c: lambda f: a(f) == c,
+        "!=": lambda a, c: lambda f: a(f) != c,
+    }
+    return make[sign](left, value)
+
+
+def equality(left: Run, right: Run, *, negated: bool) -> Run:
+    """CEL equality of any two values."""
+    if negated:
+        return lambda f: not equals(left(f), right(f))
+    return lambda f: equals(left(f), right(f))
+
+
+def among(left: Run, words: frozenset[str]) -> Run:
+    """`left in [words]`, whatever `left` is: a value that cannot be hashed is no text."""
+
+    def run(frame: Any) -> bool:
+        value = left(frame)
+        return type(value) is str and value in words
+
+    return run
+
+
+def word_in_list(left: Run, items: Run) -> Run:
+    """`left in items` for texts; `UNKNOWN` among the items raises when it is compared."""
+
+    def run(frame: Any) -> bool:
+        values = items(frame)
+        if type(values) is list or type(values) is tuple:
+            return left(frame) in values
+        return contains(values, left(frame))
+
+    return run

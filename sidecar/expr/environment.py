@@ -1,0 +1,75 @@
+"""What the conditions of documents see (DOCUMENTS.md «What a condition sees»), as declarations by phase.
+
+Its counterpart is what builds the bindings for a call: mappings of exactly these shapes. An optional field that does not apply
+is left out or None; a field whose value is not known yet is `UNKNOWN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sidecar.expr.declarations import Declarations
+from sidecar.expr.types import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, Field, Record, Type, list_of, map_of
+
+REQUEST: Final = "request"
+RESPONSE: Final = "response"
+
+_WORDS: Final = list_of(STRING)
+_ANYTHING: Final = map_of(STRING, DYN)
+
+
+def _record(name: str, fields: Mapping[str, Type], optional: Mapping[str, Type] | None = None) -> Record:
+    present = {key: Field(found) for key, found in fields.items()}
+    return Record(name, present | {key: Field(found, optional=True) for key, found in (optional or {}).items()})
+
+
+TOOL: Final = _record(
+    "tool",
+    {
+        "name": STRING, "server": STRING, "title": STRING, "kind": STRING, "labels": _WORDS,
+        "read_only": BOOL, "destructive": BOOL, "idempotent": BOOL, "open_world": BOOL,
+    },
+)  # fmt: skip
+CALL: Final = _record(
+    "call",
+    {
+        "id": STRING, "protocol": STRING, "operation": STRING, "dialect": STRING, "target": STRING, "model": STRING,
+        "requested_model": STRING, "upstreams": _WORDS, "stream": BOOL, "tokens": INT, "bytes": INT, "params": _ANYTHING,
+    },
+    {"args": _ANYTHING, "tool": TOOL, "agent": STRING, "task": STRING, "server": STRING, "session": STRING},
+)  # fmt: skip
+SOURCE: Final = _record("source", {"ip": STRING, "namespace": STRING, "pod": STRING, "loopback": BOOL})
+SESSION: Final = _record("session", {"id": STRING, "labels": _WORDS, "calls": INT, "tools": _WORDS, "cost_usd": DOUBLE})
+REPLY: Final = _record("reply", {"status": INT, "tokens": INT, "finish": STRING, "tool_calls": _WORDS})
+
+
+def _principal(claims: Mapping[str, Type]) -> Record:
+    # a declared claim is one that may be read; whether a token brings it is another matter
+    fields = {"id": STRING, "kind": STRING, "team": STRING, "groups": _WORDS, "roles": _WORDS, "actors": _WORDS}
+    return _record("principal", fields | {"claims": _record("claims", {}, claims)})
+
+
+def _common(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> dict[str, Type]:
+    return {
+        "call": CALL,
+        "principal": _principal(claims),
+        "source": SOURCE,
+        "session": SESSION,
+        "now": TIMESTAMP,
+        "variables": _record("variables", variables),
+    }
+
+
+def request_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> Declarations:
+    """What a condition of phase `request` sees.
+
+    `claims`: the declared claims by name (each may be absent); `variables`: the document's own, typed by the programs that make
+    them (`Program.type`).
+    """
+    return Declarations(_common(claims, variables), REQUEST, {"reply": RESPONSE})
+
+
+def response_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> Declarations:
+    """What a condition of phase `response` sees: all that a request shows, and the reply."""
+    return Declarations(_common(claims, variables) | {"reply": REPLY}, RESPONSE)

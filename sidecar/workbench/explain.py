@@ -1,0 +1,55 @@
+"""Decides one call from JSON and says why, rule by rule. For `sidecar explain` and the admin API; asks no store.
+
+The JSON has the shape of a Test document's fixtures: `{"principal": {…}, "call": {…}, "quota": {…}, "now": 1767225600}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sidecar.config.documents import TestCall, TestPrincipal, TestReply
+from sidecar.errors import MalformedCall
+from sidecar.evaluate import why
+from sidecar.workbench import cases
+
+if TYPE_CHECKING:
+    from sidecar.compiler.snapshot import Snapshot
+
+T = TypeVar("T", TestCall, TestPrincipal, TestReply)
+TOP = frozenset({"principal", "call", "quota", "now"})
+
+
+def explain(snapshot: Snapshot, data: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The tree of `evaluate.why` for this call. `now` (Unix seconds) holds unless the JSON names a time. Raises CallError."""
+    if strange := sorted(set(data) - TOP):
+        raise MalformedCall(f"`{strange[0]}` is none of {', '.join(sorted(TOP))}")
+    who = _made(TestPrincipal, {"id": "anonymous", **_mapping(data, "principal")})
+    what = _mapping(data, "call")
+    told = what.get("reply")
+    if told is not None:
+        what["reply"] = _made(TestReply, dict(told))
+    when = data.get("now", now)
+    if isinstance(when, bool) or not isinstance(when, int | float):
+        raise MalformedCall("`now` is a time in Unix seconds")
+    decision = cases.decide(snapshot, who, _made(TestCall, what), _mapping(data, "quota"), float(when))
+    return why.tree(snapshot, decision)
+
+
+def _mapping(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = data.get(name, {})
+    if not isinstance(value, Mapping):
+        raise MalformedCall(f"`{name}` must be an object")
+    return dict(value)
+
+
+def _made(shape: type[T], values: dict[str, Any]) -> T:
+    known = {field.name for field in fields(shape)}
+    if strange := sorted(set(values) - known):
+        raise MalformedCall(f"`{strange[0]}` is none of {', '.join(sorted(known))}")
+    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return shape(**listed)
+    except TypeError as error:
+        raise MalformedCall("a field that is needed is missing") from error

@@ -1,0 +1,75 @@
+"""Microseconds per decision by number of rules: the ladder alone, needs answered from memory. No I/O."""
+
+import statistics
+import time
+
+import configuration
+import orjson
+
+from sidecar import wire
+from sidecar.evaluate import ladder
+from sidecar.need import OwnerOf, Reserve, Verify
+from sidecar.principal import Presented, Principal
+from sidecar.server.ids import Ids
+from sidecar.store import counters
+from sidecar.wire.base import WireRequest
+from sidecar.workbench.files import read_layers
+from sidecar.workbench.prepare import prepare
+
+CALLER = Principal.of("key:ci", team="build", groups=("eng",))
+BODIES = [
+    orjson.dumps(
+        {
+            "model": "gpt-4o",
+            "messages": [{"role": "system", "content": "You are a helpful assistant. " * 10}, {"role": "user", "content": f"{n}: What is the capital of France? " * 18}],
+            "temperature": 0.2,
+            "max_tokens": 200,
+        }
+    )
+    for n in range(64)
+]  # fmt: skip
+
+
+def report(where):
+    print(f"{'rules':>7} {'load s':>7} {'p50 us':>7} {'p99 us':>7}   (one decision: ladder, permit, re-serialised bytes)")
+    for rules in (10, 100, 1_000, 10_000):
+        started = time.perf_counter()
+        snapshot = prepare(read_layers([str(configuration.directory(where, rules, "http://127.0.0.1:9/v1"))]), {}, time.time()).snapshot
+        loaded = time.perf_counter() - started
+        times = sorted(once(snapshot) for _ in range(20_000))
+        print(f"{rules:7} {loaded:7.2f} {statistics.median(times) / 1e3:7.1f} {times[int(len(times) * 0.99)] / 1e3:7.1f}")
+
+
+STORE = counters("memory://")
+IDS = Ids()
+CODEC, PARTS = wire.match("POST", "/v1/chat/completions")
+
+
+def once(snapshot):
+    """One decision, in nanoseconds: the call is read before the clock starts."""
+    id = IDS()
+    call = CODEC.read_call(id, WireRequest("POST", "/v1/chat/completions", (), (), BODIES[len(id) % 64]), PARTS)
+    now = time.time()
+    begin = time.perf_counter_ns()
+    steps = ladder.decide(snapshot, call, (Presented("bearer", "x"),), codec=CODEC, now=now, decision_id=id)
+    decision = drive(steps)
+    took = time.perf_counter_ns() - begin
+    assert decision.permit is not None, decision.refusal
+    STORE.settle(decision.reservation, {}, now)
+    return took
+
+
+def drive(steps):
+    answer = None
+    while True:
+        try:
+            need = steps.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        if isinstance(need, Verify):
+            answer = CALLER
+        elif isinstance(need, Reserve):
+            answer = STORE.reserve(need)
+        else:
+            assert isinstance(need, OwnerOf)
+            answer = None

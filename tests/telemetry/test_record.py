@@ -1,0 +1,124 @@
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.call import Call
+from sidecar.decision import Decision
+from sidecar.errors import BadRecord
+from sidecar.principal import Principal
+from sidecar.telemetry import record
+
+SNAPSHOT = "ab" * 32
+
+
+def test_a_line_says_who_asked_what_and_which_rules_decided(decision):
+    read = record.read(record.line(decision(trace=("t" * 32, "s" * 16, "01")), snapshot=SNAPSHOT, request="req-1"))
+    assert (read.id, read.effect, read.by, read.now) == ("d_0199aabbccddeeff00112233445566aa", "allow", ("eng/developer",), 1_790_000_000.25)
+    assert (read.snapshot, read.request, read.trace, read.mode) == (SNAPSHOT, "req-1", "t" * 32, "enforce")
+    assert read.principal == {"id": "key:ci-bot", "kind": "key", "team": "build", "groups": ["eng"], "actors": ["user:u1"]}
+    assert read.call == {
+        "protocol": "llm",
+        "operation": "chat",
+        "dialect": "openai_chat",
+        "target": "gpt-4o",
+        "members": ["openai/gpt-4o", "azure/gpt-4o"],
+        "stream": False,
+        "tokens": 250,
+        "bytes": 1024,
+        "source": "10.0.0.7",
+    }
+    assert read.reasons[0] == {"rule": "eng/developer", "kind": "Roles", "effect": "allow", "result": "true", "where": "policies/roles.yaml:7", "layer": "base"}
+    assert read.reasons[1]["lifted"] == "ir-1"
+    assert [reason["rule"] for reason in read.would] == ["trial/r"]
+    assert read.obligations == {"route": {"region": "eu"}, "cap": {"max_tokens": 100.0}, "set": ["user"], "label": ["eu"]}
+    assert read.timings == {"identify": 2_000, "authorize": 900, "apply_policies": 4_000}
+
+
+def test_a_refusal_is_told_by_kind_code_and_rule(decision, refusal):
+    read = record.read(record.line(decision(effect="deny", refusal=refusal, principal=False, audited=True)))
+    assert read.refusal == {"kind": "policy", "code": "policy_denied", "status": 403, "rule": "p/r"}
+    assert (read.principal, read.audited) == (None, True)
+
+
+def test_a_proposed_tool_call_is_told_by_its_target(decision):
+    assert record.read(record.line(decision(tool=True))).call["tool"] == "fs/read"
+
+
+def test_no_content_and_no_credential_is_in_a_line(decision, refusal):
+    assert b'SECRET"' not in record.line(decision(tool=True, refusal=refusal))
+
+
+def test_what_is_read_writes_the_same_bytes_again(decision, refusal):
+    for line in (record.line(decision(), snapshot=SNAPSHOT), record.line(decision(refusal=refusal, principal=False))):
+        assert record.write(record.read(line)) == line
+
+
+@given(
+    st.builds(
+        Decision,
+        id=st.text(min_size=1),
+        call=st.builds(
+            Call, id=st.just("d"), protocol=st.just("llm"), operation=st.text(), dialect=st.text(), target=st.text(max_size=300), tokens=st.integers(0, 2**53)
+        ),
+        principal=st.none() | st.builds(Principal.of, st.text(min_size=1), team=st.text(), groups=st.tuples(st.text())),
+        effect=st.sampled_from(["allow", "deny"]),
+        by=st.tuples(st.text()),
+        facts=st.dictionaries(st.text(), st.integers() | st.text() | st.floats() | st.booleans(), max_size=3),
+        now=st.floats(0, 4e9),
+        audited=st.booleans(),
+    )
+)
+def test_every_decision_makes_one_line_that_reads_and_writes_equal(decision):
+    line = record.line(decision)
+    assert b"\n" not in line
+    assert record.write(record.read(line)) == line
+
+
+def test_pieces_that_are_kept_are_those_of_the_value_itself(decision):
+    writer = record.Writer()
+    first, second = decision(), decision(principal=False)
+    assert writer.line(first) == writer.line(first) == record.line(first)
+    assert writer.line(second) == record.line(second)
+
+
+def test_the_kept_pieces_are_bounded():
+    memo = record.Memo(lambda value: value)
+    values = [[number] for number in range(record.KEPT + 10)]
+    assert [bytes(orjson.dumps(memo.of(value))) for value in values] == [orjson.dumps(value) for value in values]
+    assert len(memo._held) <= record.KEPT
+
+
+def test_a_name_the_caller_chose_is_cut_short(decision):
+    made = Decision(id="d", call=Call(id="d", protocol="llm", operation="chat", dialect="x", target="m" * 100_000), principal=None, effect="deny")
+    assert len(record.line(made)) < 2_000
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**70), "\ud800"])
+def test_what_json_cannot_hold_is_written_as_text_and_not_lost(decision, value):
+    assert record.read(record.line(decision(facts={"odd": value}))).facts["odd"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"1",
+        b"{}",
+        b'{"v":2,"type":"decision","id":"d","now":1,"effect":"allow"}',
+        b'{"v":"1"}',
+        b'{"v":1,"type":"checkpoint"}',
+        b'{"v":1,"type":"decision"}',
+    ],
+)
+def test_another_version_or_no_record_is_refused(line):
+    with pytest.raises(BadRecord):
+        record.read(line)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_raises_only_the_one_error(data):
+    with pytest.raises(BadRecord):
+        record.read(data)
