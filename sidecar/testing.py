@@ -81,6 +81,7 @@ class CountingUpstream:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client went away in the middle of an answer."""
     _memory: Memory = field(default_factory=lambda: Memory(run="up"))
+    _runner: web.AppRunner | None = None
 
     @property
     def count(self) -> int:
@@ -102,10 +103,16 @@ class CountingUpstream:
         site = web.TCPSite(runner, "127.0.0.1", self.port)
         await site.start()
         self.port = runner.addresses[0][1]
+        self._runner = runner
         try:
             yield self
         finally:
             await runner.cleanup()
+
+    async def stop(self) -> None:
+        """Go away: the port refuses connections from now on."""
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

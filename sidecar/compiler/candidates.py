@@ -42,8 +42,8 @@ class LayerCandidates:
     first: bool
     grants: bool
     denies: tuple[Rule, ...] = ()
-    requires: tuple[Rule, ...] = ()
-    warns: tuple[Rule, ...] = ()
+    demands: tuple[Rule, ...] = ()
+    """Requires and warns."""
     allows: tuple[tuple[Rule, int], ...] = ()
     covered: int = 0
     welcome: bool = False
@@ -100,7 +100,7 @@ def gather(layers: Sequence[Layer], call: Call, subjects: frozenset[str], phase:
         quotas += layer.quotas.find(call.operation, names, subjects) if phase == "request" else ()
     conditions = _conditions(parts, audits, quotas)
     roots = frozenset(root for condition in conditions for root in condition.roots)
-    buffer = any(rule.buffer for part in parts for rule in (*part.denies, *part.requires, *part.warns))
+    buffer = any(rule.buffer for part in parts for rule in (*part.denies, *part.demands))
     return Candidates(tuple(parts), tuple(quotas), tuple(audits), everyone, _groups(call, everyone, conditions), roots, buffer)
 
 
@@ -125,8 +125,7 @@ def _part(layer: Layer, call: Call, found: Sequence[tuple[Rule, int]], names: tu
         first=layer.first,
         grants=layer.grants,
         denies=tuple(rule for rule, _ in found if rule.effect == "deny"),
-        requires=tuple(rule for rule, _ in found if rule.effect == "require"),
-        warns=tuple(rule for rule, _ in found if rule.effect == "warn"),
+        demands=tuple(rule for rule, _ in found if rule.effect in {"require", "warn"}),
         allows=allows,
         covered=covered,
         welcome=call.operation in HOUSEKEEPING and bool(layer.welcome.find("", (), subjects)),
@@ -143,7 +142,7 @@ def _exemptions(found: Sequence[Exemption]) -> Mapping[str, tuple[Exemption, ...
 
 
 def _conditions(parts: Sequence[LayerCandidates], audits: Sequence[tuple[Rule, int]], quotas: Sequence[QuotaRule]) -> list[Condition]:
-    rules = [rule for part in parts for rule in (*part.denies, *part.requires, *part.warns, *(allow for allow, _ in part.allows))]
+    rules = [rule for part in parts for rule in (*part.denies, *part.demands, *(allow for allow, _ in part.allows))]
     held: list[Condition | None] = [rule.condition for rule in (*rules, *(rule for rule, _ in audits), *quotas)]
     held += [key for quota in quotas for key in quota.keys]
     held += [exemption.condition for part in parts for found in (part.exemptions or {}).values() for exemption in found]

@@ -13,6 +13,8 @@ from sidecar.compiler.index import Matcher
 from sidecar.decision import NONE, Obligations, Reason
 from sidecar.expr import Program
 
+FLAT = frozenset({"requests", "concurrency"})
+"""Metrics of which a call takes exactly one."""
 LATE = frozenset({"reply.finish", "reply.tokens", "reply.tool_calls"})
 """What of a reply is known at its end only."""
 
@@ -31,6 +33,11 @@ class Condition:
     programs: tuple[Program, ...]
     reads: frozenset[str]
     variables: Variables | None = None
+    only: Program | None = field(init=False)
+    """The one program of a condition that needs nothing else: nearly all of them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "only", self.programs[0] if len(self.programs) == 1 and self.variables is None else None)
 
     @property
     def roots(self) -> frozenset[str]:
@@ -105,7 +112,7 @@ class Exemption:
     order: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LimitRule:
     """One limit. `counter` names it within all documents; the key's values are added per call. `window` as in `Reservation`."""
 
@@ -129,13 +136,17 @@ class QuotaRule:
     layer: str
     where: str
     order: tuple[str, ...]
+    per_model: bool = field(init=False)
+    """Whether two models of one call may be counted under different keys."""
+    personal: bool = field(init=False)
+    """Whether the key depends on the caller alone."""
+    metered: bool = field(init=False)
+    """Whether an amount depends on tokens or prices."""
     reasons: Mapping[str, Reason] = field(init=False)
 
     def __post_init__(self) -> None:
         results = ("true", "false", "error", "unread", "unavailable", "exhausted", "skipped", "warned")
+        object.__setattr__(self, "per_model", any(key.per_model for key in self.keys))
+        object.__setattr__(self, "personal", all(key.roots <= {"principal"} for key in self.keys))
+        object.__setattr__(self, "metered", any(limit.metric not in FLAT for limit in self.limits))
         object.__setattr__(self, "reasons", {r: Reason(self.name, "Quota", "quota", r, self.where, layer=self.layer) for r in results})
-
-    @property
-    def per_model(self) -> bool:
-        """Whether two models of one call may be counted under different keys."""
-        return any(key.per_model for key in self.keys)

@@ -13,8 +13,10 @@ from sidecar.call import Call, Member
 from sidecar.compiler.candidates import Candidates, Layer, gather
 from sidecar.compiler.memo import Memo
 from sidecar.compiler.routes import Path, Table, with_members
+from sidecar.compiler.rules import QuotaRule
 from sidecar.config.document import Document
 from sidecar.config.documents import Identity, Route, Settings, Upstream
+from sidecar.need import Reservation
 from sidecar.principal import Principal
 
 CandidateKey = tuple[str, str, str, str, tuple[tuple[str, str], ...], frozenset[str]]
@@ -36,6 +38,8 @@ class Snapshot:
     _candidates: Memo[CandidateKey, Candidates] = field(default_factory=Memo, repr=False)
     people: Memo[Principal, Mapping[str, object]] = field(default_factory=Memo, repr=False)
     """For `evaluate/bindings.py`."""
+    counters: Memo[tuple[QuotaRule, Principal], tuple[Reservation | None, ...]] = field(default_factory=Memo, repr=False)
+    """For `evaluate/quotas.py`: one per limit, where the key depends on the caller alone."""
 
     @property
     def upstreams(self) -> Mapping[str, Upstream]:
@@ -66,7 +70,7 @@ class Snapshot:
     def resolve(self, call: Call, family: str) -> Call:
         """The call with its members: the closed set a route may choose from. `family` is the dialect of upstreams. Unknown names have none."""
         members = self.members(family, call.target)
-        return call if call.members == members else with_members(call, members)
+        return call if call.members is members or call.members == members else with_members(call, members)
 
     def members(self, family: str, asked: str) -> tuple[Member, ...]:
         """The members of a case-folded name, always as the same tuple while it is remembered."""

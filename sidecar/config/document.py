@@ -49,7 +49,9 @@ class Document:
         """A diagnostic at a value, or inside its text, with the source line. `end_column` is exclusive, on the same line of the text."""
         start = self.at(pointer, line, column)
         end = self._end(pointer, line, end_column, start)
-        return Diagnostic(severity, code, message, start, hint, self.source.line(start.line) if self.source else "", end)
+        if self.source is None:
+            return Diagnostic(severity, code, message, start, hint)
+        return Diagnostic(severity, code, self.source.masked(message), start, self.source.masked(hint), self.source.line(start.line), end)
 
     def _end(self, pointer: str, line: int, end_column: int, start: Position) -> int:
         if end_column > 1:  # the place of the last character, and one on: what follows may be on another line

@@ -39,23 +39,17 @@ _SHAPES: tuple[_Shape, ...] = (
 
 
 def scan(source: Source, text: str) -> None:
-    """Complain of every secret in the file."""
+    """Complain of every secret in the file, and mask it in the lines that diagnostics show."""
     shapes = [shape for shape in _SHAPES if shape.prefix in text]
     if not shapes:
         return
-    for number, line in enumerate(source.lines, 1):
-        for shape in shapes:
-            if shape.prefix in line and (found := shape.pattern.search(line)):
-                _complain(source, shape, number, found)
-
-
-def _complain(source: Source, shape: _Shape, number: int, found: re.Match[str]) -> None:
-    source.complain(
-        "secret",
-        f"this looks like {shape.noun}; documents hold none",
-        number,
-        found.start() + 1,
-        end_column=found.end() + 1,
-        hint="revoke it, and name a variable or a file in its place",
-        masked=found.span(),
-    )
+    for index, line in enumerate(source.lines):
+        found = [(match, shape) for shape in shapes if shape.prefix in line for match in shape.pattern.finditer(line)]
+        for match, _ in found:
+            source.secrets.append(match[0])
+            source.lines[index] = source.lines[index].replace(match[0], "*" * len(match[0]))
+        for match, shape in found:
+            message = f"this looks like {shape.noun}; documents hold none"
+            source.complain(
+                "secret", message, index + 1, match.start() + 1, end_column=match.end() + 1, hint="revoke it, and name a variable or a file in its place"
+            )

@@ -94,6 +94,8 @@ class Source:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     lost: bool = False
     """A document could not be read at all, so what others refer to may be in it."""
+    secrets: list[str] = field(default_factory=list, repr=False)
+    """What `leaks` found, so that no diagnostic repeats it."""
     hashes: bool = False
     """There is ` #` somewhere: plain texts are looked at for one that cuts them short."""
 
@@ -101,23 +103,16 @@ class Source:
         """The text of a line, counted from 1; "" past the end."""
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
-    def complain(
-        self,
-        code: str,
-        message: str,
-        line: int,
-        column: int,
-        *,
-        hint: str = "",
-        end_column: int = 0,
-        severity: Severity = "error",
-        masked: tuple[int, int] = (0, 0),
-    ) -> None:
-        """Add a diagnostic at a place. `masked` is the part of the line (from 0) that must not be repeated."""
-        shown = self.line(line)
-        if masked[1]:
-            shown = shown[: masked[0]] + "*" * (masked[1] - masked[0]) + shown[masked[1] :]
-        self.diagnostics.append(Diagnostic(severity, code, message, Position(self.name, line, column), hint, shown, end_column))
+    def complain(self, code: str, message: str, line: int, column: int, *, hint: str = "", end_column: int = 0, severity: Severity = "error") -> None:
+        """Add a diagnostic at a place."""
+        place = Position(self.name, line, column)
+        self.diagnostics.append(Diagnostic(severity, code, self.masked(message), place, self.masked(hint), self.line(line), end_column))
+
+    def masked(self, text: str) -> str:
+        """The text without the secrets of the file. Its lines are masked already."""
+        for secret in self.secrets:
+            text = text.replace(secret, "…")
+        return text
 
     def complain_at(self, node: Node, code: str, message: str, *, hint: str = "", severity: Severity = "error") -> None:
         """Add a diagnostic under a node, unless the node was complained of already."""
@@ -137,8 +132,8 @@ def read(name: str, data: bytes) -> Source:
     source.lines = BREAK.split(text)
     source.hashes = " #" in text
     if _characters_are_sound(source, text):
-        _parse(source, text)
         leaks.scan(source, text)
+        _parse(source, text)
     else:
         source.lost = True
     return source
@@ -231,6 +226,8 @@ class _Builder:
         """The tree that begins with `event`."""
         if type(event) is yaml.ScalarEvent:
             return self.scalar(event)
+        if type(event) is yaml.AliasEvent:
+            return self.alias(event)
         stack: list[tuple[ListNode | MapNode, str]] = []
         top, anchor = self.collection(event, 0)
         key: ScalarNode | None = None

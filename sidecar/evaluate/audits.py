@@ -10,25 +10,26 @@ from dataclasses import replace
 from sidecar.compiler.candidates import Candidates
 from sidecar.compiler.rules import Rule
 from sidecar.decision import Reason
-from sidecar.evaluate.lattice import LIVE, Views, granted, lift, outcome
+from sidecar.evaluate.bindings import View, Views
+from sidecar.evaluate.lattice import LIVE, lift
 
 
-def would_be(candidates: Candidates, views: Views, now: float) -> list[Reason]:
+def would_be(candidates: Candidates, views: View | Views, now: float) -> list[Reason]:
     """The audit rules that would have been among the determining ones. A deny that an exception lifts says so."""
     found = []
     for rule, mask in candidates.audits:
         if rule.effect == "allow":
-            held, result = granted(rule.condition, mask, views, LIVE) if mask else (0, "false")
+            held, result = views.granted(rule.condition, mask, LIVE.yes) if mask else (0, "false")
             if held:
                 found.append(rule.reasons[result])
         else:
-            result = outcome(rule.condition, views)
+            result = views.test(rule.condition)
             if result in LIVE.no:
                 found.append(_unless_lifted(rule, rule.reasons[result], candidates, views, now))
     return found
 
 
-def _unless_lifted(rule: Rule, reason: Reason, candidates: Candidates, views: Views, now: float) -> Reason:
+def _unless_lifted(rule: Rule, reason: Reason, candidates: Candidates, views: View | Views, now: float) -> Reason:
     if rule.effect != "deny":
         return reason
     for part in candidates.layers:

@@ -6,7 +6,7 @@ model and runs conditions over them; variables are computed when first read, onc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from sidecar.call import Call, Tool
@@ -21,30 +21,50 @@ People = Memo[Principal, Mapping[str, object]]
 """`principal` bindings by caller: credentials/ keeps one object per live credential."""
 
 
+STRENGTH = ("true", "error", "unknown", "false")
+"""What is recorded where the models of a call have different results: the first of these that occurs."""
+
+
 class View:
-    """One decision's bindings, for one model of the call."""
+    """One decision's bindings: of a call whose models no condition can tell apart, or of one model among several."""
 
-    __slots__ = ("_scopes", "bindings")
+    __slots__ = ("_scopes", "bindings", "mask")
 
-    def __init__(self, bindings: dict[str, Any]) -> None:
+    def __init__(self, bindings: dict[str, Any], mask: int) -> None:
         self.bindings = bindings
+        self.mask = mask
         self._scopes: dict[Variables, LazyVariables] | None = None
 
     def test(self, condition: Condition | None) -> str:
         """`true` | `false` | `error` | `unknown`. Only `True` is true; a false part decides, whatever the others do (CEL's `&&`)."""
         if condition is None:
             return "true"
+        only = condition.only
+        if only is not None:
+            value = only(self.bindings)
+            return "false" if value is False else "true" if value is True else "unknown" if value is UNKNOWN else "error"
+        return self._all(condition)
+
+    def _all(self, condition: Condition) -> str:
         if condition.variables is not None:
             self._enter(condition.variables)
         worst = "true"
         for program in condition.programs:
             value = program(self.bindings)
-            if value is True:
-                continue
             if value is False:
                 return "false"
-            worst = "unknown" if value is UNKNOWN and worst == "true" else worst if value is UNKNOWN else "error"
+            if value is not True:
+                worst = "unknown" if value is UNKNOWN and worst != "error" else "error"
         return worst
+
+    def granted(self, condition: Condition | None, mask: int, yes: frozenset[str]) -> tuple[int, str]:
+        """The members of `mask` for which the condition counts as a yes, and what to record."""
+        result = self.test(condition)
+        return (mask if result in yes else 0), result
+
+    def each(self) -> tuple[View, ...]:
+        """The views by model."""
+        return (self,)
 
     def value(self, condition: Condition) -> Any:
         """The value of a one-part expression: a key of a quota. May be a `Fault`."""
@@ -59,6 +79,41 @@ class View:
         if scope is None:
             scope = self._scopes[variables] = LazyVariables(variables, self.bindings)
         self.bindings["variables"] = scope
+
+
+class Views:
+    """Several models that conditions can tell apart: what says no holds if it holds for any, what says yes for those it holds for."""
+
+    __slots__ = ("_views",)
+
+    def __init__(self, views: tuple[View, ...]) -> None:
+        self._views = views
+
+    def test(self, condition: Condition | None) -> str:
+        """The strongest result over all models."""
+        if condition is None:
+            return "true"
+        return strongest([view.test(condition) for view in self._views])
+
+    def granted(self, condition: Condition | None, mask: int, yes: frozenset[str]) -> tuple[int, str]:
+        """As `View.granted`, model by model."""
+        if condition is None:
+            return mask, "true"
+        held, results = 0, []
+        for view in self._views:
+            if view.mask & mask:
+                results.append(result := view.test(condition))
+                held |= view.mask & mask if result in yes else 0
+        return held, strongest(results)
+
+    def each(self) -> tuple[View, ...]:
+        """The views by model."""
+        return self._views
+
+
+def strongest(results: Sequence[str]) -> str:
+    """The result to record for several models."""
+    return next(result for result in STRENGTH if result in results)
 
 
 class LazyVariables(dict[str, Any]):
@@ -168,8 +223,8 @@ def views(
     people: People,
     reply: Mapping[str, object] | None = None,
     requested: str = "",
-) -> tuple[tuple[int, View], ...]:
-    """One view per group of members that share a model, each with its bits. `now` is Unix seconds."""
+) -> View | Views:
+    """What conditions see; one view per model where they can tell models apart. `now` is Unix seconds."""
     roots = candidates.roots
     shared: dict[str, Any] = {}
     if "principal" in roots:
@@ -184,17 +239,18 @@ def views(
         ((mask, model),) = candidates.groups
         if "call" in roots:
             shared["call"] = of_call(call, model, requested)
-        return ((mask, View(shared)),)
-    return tuple((mask, View({**shared, "call": of_call(call, model, requested)})) for mask, model in candidates.groups)
+        return View(shared, mask)
+    return Views(tuple(View({**shared, "call": of_call(call, model, requested)}, mask) for mask, model in candidates.groups))
 
 
 OPEN = ("id", "dialect", "stream", "tokens", "bytes", "params")
 """What of a call a list can't know."""
 
 
-def forget(view: View) -> None:
+def forget(views: View | Views) -> None:
     """Make unknown what only a real call tells: for lists."""
-    if "source" in view.bindings:
-        view.bindings["source"] = UNKNOWN
-    if "call" in view.bindings:
-        view.bindings["call"] = {**view.bindings["call"], **dict.fromkeys(OPEN, UNKNOWN), "args": UNKNOWN}
+    for view in views.each():
+        if "source" in view.bindings:
+            view.bindings["source"] = UNKNOWN
+        if "call" in view.bindings:
+            view.bindings["call"] = {**view.bindings["call"], **dict.fromkeys(OPEN, UNKNOWN), "args": UNKNOWN}

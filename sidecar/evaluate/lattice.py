@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from sidecar.compiler.candidates import Candidates, LayerCandidates
-from sidecar.compiler.rules import Condition, Exemption, Rule
-from sidecar.decision import Reason
-from sidecar.evaluate.bindings import View
-
-Views = Sequence[tuple[int, View]]
+from sidecar.compiler.rules import Exemption, Rule
+from sidecar.decision import NONE, Reason
+from sidecar.evaluate.bindings import View, Views
 
 
 class Counting(NamedTuple):
@@ -29,9 +27,6 @@ class Counting(NamedTuple):
 LIVE = Counting(frozenset({"true", "error", "unknown"}), frozenset({"true"}))
 LISTING = Counting(frozenset({"true", "error"}), frozenset({"true", "unknown"}))
 """Arguments are unknown in a list: never, perhaps, always; only *never* hides."""
-
-STRENGTH = ("true", "error", "unknown", "false")
-"""What is recorded where the models of a call have different results."""
 
 
 class Terms(NamedTuple):
@@ -54,85 +49,59 @@ class Verdict:
     """Matching rules that carry obligations."""
 
 
-def weigh(candidates: Candidates, views: Views, *, now: float, terms: Terms, counting: Counting = LIVE) -> Verdict:
+def weigh(candidates: Candidates, views: View | Views, *, now: float, terms: Terms, counting: Counting = LIVE) -> Verdict:
     """Run the candidates of every layer. Denies first: once one stands, no allow is read."""
     verdict = Verdict(candidates.everyone)
+    others, test, no = verdict.others, views.test, counting.no
     for part in candidates.layers:
         for rule in part.denies:
-            _deny(rule, part, views, now, counting, verdict)
+            result = test(rule.condition)
+            if result in no:
+                _deny(rule, rule.reasons[result], part, views, now, counting, verdict)
+            else:
+                others.append(rule.reasons[result])
     if verdict.denied:
         verdict.survivors = 0
         return verdict
     for part in candidates.layers:
-        for rule in (*part.requires, *part.warns):
-            result = outcome(rule.condition, views)
-            verdict.others.append(rule.reasons[result])
-            if result in counting.no:
+        for rule in part.demands:
+            result = test(rule.condition)
+            others.append(rule.reasons[result])
+            if result in no:
                 verdict.owing.append(rule)
         verdict.survivors &= _coverage(part, candidates.everyone, views, terms, counting, verdict)
     return verdict
 
 
-def _deny(rule: Rule, part: LayerCandidates, views: Views, now: float, counting: Counting, verdict: Verdict) -> None:
-    result = outcome(rule.condition, views)
-    reason = rule.reasons[result]
-    if result not in counting.no:
-        verdict.others.append(reason)
-    elif part.exemptions is not None and (lifted := lift(rule, part.exemptions.get(rule.name, ()), views, now, counting)):
+def _deny(rule: Rule, reason: Reason, part: LayerCandidates, views: View | Views, now: float, counting: Counting, verdict: Verdict) -> None:
+    if part.exemptions is not None and (lifted := lift(rule, part.exemptions.get(rule.name, ()), views, now, counting)):
         verdict.others.append(replace(reason, lifted=lifted))
     else:
         verdict.denied.append(reason)
 
 
-def lift(rule: Rule, exemptions: Sequence[Exemption], views: Views, now: float, counting: Counting) -> str:
+def lift(rule: Rule, exemptions: Sequence[Exemption], views: View | Views, now: float, counting: Counting) -> str:
     """The live exception that takes this deny out for every model it matched for, or ""."""
-    hit = [pair for pair in views if outcome(rule.condition, (pair,)) in counting.no]
+    hit = [view for view in views.each() if view.test(rule.condition) in counting.no]
     for exemption in exemptions:
-        if exemption.expires > now and all(outcome(exemption.condition, (pair,)) in counting.yes for pair in hit):
+        if exemption.expires > now and all(view.test(exemption.condition) in counting.yes for view in hit):
             return exemption.name
     return ""
 
 
-def _coverage(part: LayerCandidates, everyone: int, views: Views, terms: Terms, counting: Counting, verdict: Verdict) -> int:
+def _coverage(part: LayerCandidates, everyone: int, views: View | Views, terms: Terms, counting: Counting, verdict: Verdict) -> int:
     covered = 0
     for rule, mask in part.allows:
-        held, result = granted(rule.condition, mask, views, counting)
+        held, result = views.granted(rule.condition, mask, counting.yes)
         reason = rule.reasons[result]
         if held:
             covered |= held
             verdict.granted.append(reason)
-            verdict.owing.append(rule)
+            if rule.obligations is not NONE:
+                verdict.owing.append(rule)
         else:
             verdict.others.append(reason)
     must = (not terms.default_allow) if part.first else (part.grants and terms.listed)
     if not must or (terms.housekeeping and part.welcome):
         return everyone
     return covered
-
-
-def granted(condition: Condition | None, mask: int, views: Views, counting: Counting) -> tuple[int, str]:
-    """The members of `mask` for whose model the condition holds, and what to record."""
-    if condition is None:
-        return mask, "true"
-    held = 0
-    results = []
-    for bits, view in views:
-        if bits & mask:
-            result = view.test(condition)
-            results.append(result)
-            if result in counting.yes:
-                held |= bits & mask
-    return held, _strongest(results)
-
-
-def outcome(condition: Condition | None, views: Views) -> str:
-    """The strongest result over all models."""
-    if condition is None:
-        return "true"
-    if len(views) == 1:
-        return views[0][1].test(condition)
-    return _strongest([view.test(condition) for _, view in views])
-
-
-def _strongest(results: Sequence[str]) -> str:
-    return next(result for result in STRENGTH if result in results)

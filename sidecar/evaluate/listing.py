@@ -35,8 +35,7 @@ def perhaps(snapshot: Snapshot, principal: Principal, family: str, name: str, op
     if not call.members or not possible(candidates, terms):
         return False
     views = bindings.views(call, principal, candidates, now=now, people=snapshot.people)
-    for _, view in views:
-        bindings.forget(view)
+    bindings.forget(views)
     verdict = lattice.weigh(candidates, views, now=now, terms=terms, counting=LISTING)
     if verdict.denied or not verdict.survivors:
         return False

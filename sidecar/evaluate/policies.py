@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 def apply_policies(state: State) -> Steps[Refusal | None]:
     """Weigh every candidate; the survivors are the members that every layer allows and every route label admits."""
     principal, candidates = state.known()
-    state.views = bindings.views(state.call, principal, candidates, now=state.now, people=state.snapshot.people)
-    verdict = lattice.weigh(candidates, state.views, now=state.now, terms=terms(state))
+    views = state.views = bindings.views(state.call, principal, candidates, now=state.now, people=state.snapshot.people)
+    verdict = lattice.weigh(candidates, views, now=state.now, terms=terms(state))
     state.others += verdict.others
     if candidates.audits:
-        state.would += would_be(candidates, state.views, state.now)
+        state.would += would_be(candidates, views, state.now)
     if verdict.denied:
         state.others += verdict.granted
         return _denied(state, verdict.denied)

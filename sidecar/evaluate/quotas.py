@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.call import Member, Usage
-from sidecar.compiler.rules import LimitRule, QuotaRule
+from sidecar.compiler.rules import FLAT, LimitRule, QuotaRule
+from sidecar.decision import NONE
 from sidecar.evaluate import combine
-from sidecar.evaluate.lattice import LIVE, outcome
+from sidecar.evaluate.lattice import LIVE
 from sidecar.expr import UNKNOWN, Fault
 from sidecar.need import Exhausted, Level, Reservation, Reserve, Unavailable, reserve
 
 if TYPE_CHECKING:
-    from sidecar.decision import Decision, Refusal
+    from sidecar.decision import Decision, Obligations, Refusal
     from sidecar.evaluate.bindings import View
     from sidecar.evaluate.state import State
     from sidecar.need import Steps
@@ -40,8 +41,6 @@ class Bill(NamedTuple):
 
     def amount(self, metric: str) -> float | None:
         """The amount of one metric; None where it is not known."""
-        if metric in {"requests", "concurrency"}:
-            return 1.0
         if metric == "cost_usd":
             return self.cost
         return float({"input_tokens": self.input, "output_tokens": self.output, "tokens": self.input + self.output}[metric])
@@ -61,10 +60,14 @@ def reserve_quota(state: State) -> Steps[Refusal | None]:
     if not candidates.quotas or not state.reserving:
         return None
     asked: list[Asked] = []
-    bill = bound(state)
+    bill: Bill | None = None
+    views = state.seen()
     for quota in candidates.quotas:
-        result = outcome(quota.condition, state.views)
-        if result in LIVE.no and not _ask(state, quota, bill, asked):
+        if quota.condition is not None and views.test(quota.condition) not in LIVE.no:
+            continue
+        if bill is None and quota.metered:
+            bill = bound(state)
+        if not _ask(state, quota, bill, asked):
             return _untold(state, quota)
     if not asked:
         return None
@@ -87,31 +90,34 @@ def bound(state: State) -> Bill:
     call, members = state.call, combine.surviving(state)
     output = 0
     if call.operation in GENERATES and call.body is not None:
-        most = call.max_output or max((state.snapshot.output_bound(member) for member in members), default=0) or OUTPUT
+        most = call.max_output or max([state.snapshot.output_bound(member) for member in members], default=0) or OUTPUT
         choices = call.choices
-        for name, value in state.obligations.set:
-            if name in BOUNDS and isinstance(value, int):
-                most = value
-            elif name == "n" and isinstance(value, int):
-                choices = value
-        for name, top in state.obligations.cap:
-            if name in BOUNDS:
-                most = min(most, int(top))
-            elif name == "n":
-                choices = min(choices, int(top))
+        if state.obligations is not NONE:
+            most, choices = _owed(state.obligations, most, choices)
         output = most * choices
     return Bill(call.tokens, output, dearest(members, call.tokens, output))
 
 
+def _owed(owed: Obligations, most: int, choices: int) -> tuple[int, int]:
+    """The bounds as they will be sent: set, then capped."""
+    for name, value in owed.set:
+        if name in BOUNDS and isinstance(value, int):
+            most = value
+        elif name == "n" and isinstance(value, int):
+            choices = value
+    for name, top in owed.cap:
+        if name in BOUNDS:
+            most = min(most, int(top))
+        elif name == "n":
+            choices = min(choices, int(top))
+    return most, choices
+
+
 def dearest(members: tuple[Member, ...], input: int, output: int) -> float | None:
     """Dollars at the dearest of the members; None where one has no price."""
-    top = 0.0
-    for member in members:
-        price = cost(member, input, output)
-        if price is None:
-            return None
-        top = max(top, price)
-    return top
+    prices = [cost(member, input, output) for member in members]
+    known = [price for price in prices if price is not None]
+    return max(known, default=0.0) if len(known) == len(prices) else None
 
 
 def cost(member: Member, input: int, output: int) -> float | None:
@@ -121,35 +127,47 @@ def cost(member: Member, input: int, output: int) -> float | None:
     return input * member.price_input + output * (member.price_output or 0.0)
 
 
-def _ask(state: State, quota: QuotaRule, bill: Bill, asked: list[Asked]) -> bool:
+def _ask(state: State, quota: QuotaRule, bill: Bill | None, asked: list[Asked]) -> bool:
     """Add this quota's reservations. False where something can't be told and the quota is closed on that."""
-    for key in _keys(state, quota):
-        for limit in quota.limits:
-            amount = bill.amount(limit.metric)
-            if key is None or amount is None:
+    for ones in _counters(state, quota):
+        for limit, one in zip(quota.limits, ones, strict=True):
+            amount = 1.0 if limit.metric in FLAT else bill.amount(limit.metric) if bill is not None else None
+            if one is None or amount is None:
                 if not quota.fail_open:
                     return False
                 state.others.append(quota.reasons["skipped"])
                 continue
-            item = Reservation(limit.counter + key, limit.metric, amount, limit.max, limit.window, quota.name)
+            item = one if amount == 1.0 else Reservation(one.counter, limit.metric, amount, limit.max, limit.window, quota.name)
             asked.append(Asked(item, quota, limit))
     return True
 
 
-def _keys(state: State, quota: QuotaRule) -> list[str | None]:
-    """The key's values, once for each model that may serve where the key tells models apart. None: a part is missing."""
-    if len(state.views) == 1 or not quota.per_model:
-        return [key_of(quota, state.views[0][1])]
-    found = dict.fromkeys(key_of(quota, view) for mask, view in state.views if mask & state.survivors)
-    return list(found)
+def _counters(state: State, quota: QuotaRule) -> list[tuple[Reservation | None, ...]]:
+    """A reservation of one for each limit, once for each key; None where a part of the key is missing."""
+    principal, _ = state.known()
+    views = state.seen().each()
+    if quota.personal:
+        known = state.snapshot.counters
+        key = (quota, principal)
+        return [known.get(key) or known.keep(key, lambda: _ones(quota, views[0]))]
+    if len(views) == 1 or not quota.per_model:
+        return [_ones(quota, views[0])]
+    return list(dict.fromkeys(_ones(quota, view) for view in views if view.mask & state.survivors))
+
+
+def _ones(quota: QuotaRule, view: View) -> tuple[Reservation | None, ...]:
+    key = key_of(quota, view)
+    if key is None:
+        return (None,) * len(quota.limits)
+    return tuple(Reservation(limit.counter + key, limit.metric, 1.0, limit.max, limit.window, quota.name) for limit in quota.limits)
 
 
 def key_of(quota: QuotaRule, view: View) -> str | None:
-    """The values of all parts, each with its kind and length, so that no two keys read the same. None where one is missing."""
+    """The values of all parts, each with its kind and length, so that no two keys read the same. None where one is missing or empty."""
     text = ""
     for part in quota.keys:
         value = view.value(part)
-        if value is None or value is UNKNOWN or isinstance(value, Fault):
+        if value is None or value == "" or value is UNKNOWN or isinstance(value, Fault):
             return None
         words = value if type(value) is str else f"{type(value).__name__} {value!r}"
         text += f"|{len(words)}{'=' if type(value) is str else ':'}{words}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sidecar.need import Steps
     from sidecar.principal import Principal
 
+TERMS = {(allow, keeping): Terms(allow, housekeeping=keeping) for allow in (True, False) for keeping in (True, False)}
+
 
 def authorize(state: State) -> Steps[Refusal | None]:
     """Find the candidates; refuse where a layer that must allow has none that covers a member."""
@@ -48,7 +50,7 @@ def note_audits(state: State, principal: Principal) -> None:
 
 def terms(state: State) -> Terms:
     """What holds for this call where no rule speaks."""
-    return Terms(state.snapshot.settings.default.effect == "allow", housekeeping=state.call.operation in HOUSEKEEPING)
+    return TERMS[state.snapshot.settings.default.effect == "allow", state.call.operation in HOUSEKEEPING]
 
 
 def possible(candidates: Candidates, terms: Terms) -> int:

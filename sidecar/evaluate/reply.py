@@ -53,7 +53,7 @@ def judge_reply(snapshot: Snapshot, call: Call, principal: Principal, facts: Rep
 
 def early(candidates: Candidates) -> Candidates:
     """Without the rules that read what only the end of a reply tells."""
-    layers = tuple(replace(part, denies=_early(part.denies), requires=_early(part.requires), warns=_early(part.warns)) for part in candidates.layers)
+    layers = tuple(replace(part, denies=_early(part.denies), demands=_early(part.demands)) for part in candidates.layers)
     return replace(candidates, layers=layers, audits=tuple(pair for pair in candidates.audits if not pair[0].late))
 
 
@@ -66,7 +66,7 @@ def has_rules(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     if not snapshot.judges_replies:
         return False
     candidates = snapshot.candidates(call, principal.subjects, "response")
-    return bool(candidates.audits) or any(part.denies or part.requires or part.warns for part in candidates.layers)
+    return bool(candidates.audits) or any(part.denies or part.demands for part in candidates.layers)
 
 
 def needs_buffer(snapshot: Snapshot, call: Call, principal: Principal) -> bool:

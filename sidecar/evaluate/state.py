@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sidecar.compiler.candidates import Candidates
     from sidecar.compiler.rules import Rule
     from sidecar.compiler.snapshot import Snapshot
-    from sidecar.evaluate.bindings import View
+    from sidecar.evaluate.bindings import View, Views
     from sidecar.need import Level
     from sidecar.principal import Presented, Principal
     from sidecar.segment import Edit
@@ -39,7 +39,7 @@ class State:
     id: str
     principal: Principal | None
     candidates: Candidates | None
-    views: tuple[tuple[int, View], ...]
+    views: View | Views | None
     survivors: int
     obligations: Obligations
     owing: list[Rule]
@@ -79,7 +79,7 @@ class State:
         self.principal = principal
         self.reserving = reserving
         self.candidates = None
-        self.views = ()
+        self.views = None
         self.survivors = 0
         self.obligations = NONE
         self.reasons = []
@@ -98,6 +98,12 @@ class State:
         if self.principal is None or self.candidates is None:
             raise RuntimeError("a stage stands too early in the ladder")
         return self.principal, self.candidates
+
+    def seen(self) -> View | Views:
+        """What conditions see. A stage that stands before `apply_policies` is a bug that raises."""
+        if self.views is None:
+            raise RuntimeError("a stage stands too early in the ladder")
+        return self.views
 
 
 Stage = Callable[[State], Steps[Refusal | None]]

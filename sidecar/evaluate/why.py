@@ -57,6 +57,6 @@ def unread(snapshot: Snapshot, decision: Decision) -> Iterable[Reason]:
     if decision.principal is None or not (decision.call.members or decision.call.operation in {"models", "tool_call"}):
         return []
     candidates = snapshot.candidates(decision.call, decision.principal.subjects)
-    rules = [rule for part in candidates.layers for rule in (*part.denies, *part.requires, *part.warns, *(allow for allow, _ in part.allows))]
+    rules = [rule for part in candidates.layers for rule in (*part.denies, *part.demands, *(allow for allow, _ in part.allows))]
     read = {(reason.layer, reason.rule) for reason in decision.reasons}
     return [rule.reasons["unread"] for rule in rules if (rule.layer, rule.name) not in read]

@@ -112,6 +112,12 @@ class Connection(asyncio.Protocol):
 
     def _progress(self, inbound: Inbound) -> None:
         reader = self.reader
+        if not inbound.ready:
+            try:
+                inbound.begin(reader.status, reader.headers, reader.pieces)
+            except UpstreamGarbage as error:
+                self._fail(error)
+                return
         if reader.complete:
             self._release(inbound)
         else:
@@ -189,14 +195,15 @@ def _lost(touched: bool) -> str:
 class Inbound:
     """One answer: `status`, `headers` (lower-case, decoded bodies lose `content-encoding`), and a `route.base.Body`."""
 
-    __slots__ = ("_connection", "_decoder", "_error", "_pieces", "_reader", "_waiter", "headers", "idle", "status")
+    __slots__ = ("_connection", "_decoder", "_error", "_pieces", "_waiter", "headers", "idle", "ready", "status")
 
     def __init__(self, connection: Connection, idle: float) -> None:
         self.status = 0
         self.headers: tuple[tuple[str, str], ...] = ()
         self.idle = idle
+        self.ready = False
+        """Status and headers came."""
         self._connection: Connection | None = connection
-        self._reader = connection.reader
         self._pieces: list[bytes] = []
         self._decoder: Decoder | None = None
         self._error: Exception | None = None
@@ -238,24 +245,15 @@ class Inbound:
 
     async def head(self) -> None:
         """Wait for status and headers. Raises UpstreamError, or _Stale."""
-        while not self._reader.ready:
+        while not self.ready:
             if self._error is not None:
                 raise self._error
             await self._wait()
-        self.status = self._reader.status
-        self._read_headers(self._reader.headers)
-
-    def _read_headers(self, headers: Sequence[tuple[str, str]]) -> None:
-        coding = next((value for name, value in headers if name == "content-encoding"), "")
-        if coding:
-            self._decoder = Decoder.of(coding)
-            headers = [pair for pair in headers if pair[0] not in ("content-encoding", "content-length")]
-        self.headers = tuple(headers)
 
     def _taken(self) -> bytes:
         """What has come so far."""
         connection = self._connection
-        pieces = self._pieces if connection is None else self._reader.pieces
+        pieces = self._pieces
         if not pieces:
             return b""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -280,9 +278,20 @@ class Inbound:
 
     # ------------------------------------------------------------ for the connection
 
+    def begin(self, status: int, headers: list[tuple[str, str]], pieces: list[bytes]) -> None:
+        """The head came; `pieces` is filled by the reader until it turns to another answer. Raises UpstreamGarbage."""
+        self.ready = True
+        self.status = status
+        coding = next((value for name, value in headers if name == "content-encoding"), "")
+        if coding:
+            self._decoder = Decoder.of(coding)
+            headers = [pair for pair in headers if pair[0] not in ("content-encoding", "content-length")]
+        self.headers = tuple(headers)
+        self._pieces = pieces
+
     def buffered(self) -> int:
         """Bytes that wait to be taken."""
-        return sum(map(len, self._reader.pieces))
+        return sum(map(len, self._pieces))
 
     def wake(self) -> None:
         """Something came."""
@@ -293,7 +302,6 @@ class Inbound:
     def detach(self) -> None:
         """The answer is whole: the connection is free for another."""
         self._connection = None
-        self._pieces = self._reader.pieces
 
     def fail(self, error: Exception) -> None:
         """It will not be whole. What came before is still given first."""

@@ -81,7 +81,7 @@ class DirectCore:
             else:
                 turn = self._turn(first, member, pending, made, _asked(reply)) if reply.status in AGAIN else None
                 if turn is None:
-                    return replace(reply, attempts=made)
+                    return replace(reply, attempts=made) if made > 1 else reply
                 reply.body.close()
             member, pause = turn
             if pause:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from sidecar.route.echo_script import Memory, Said, Script, count, document, event, pieces, script, texts
+from sidecar.route.echo_script import Memory, Said, Script, count, document, event, objects, pieces, script, texts, whole
 
 
 def messages(body: Mapping[str, Any], memory: Memory, _now: int) -> Said:
@@ -36,14 +36,14 @@ def _read(body: Mapping[str, Any]) -> int:
 
 
 def _script(body: Mapping[str, Any]) -> Script:
-    said = [m for m in body.get("messages") or () if isinstance(m, Mapping) and m.get("role") == "user"]
+    said = [turn for turn in objects(body.get("messages")) if turn.get("role") == "user"]
     content = said[-1].get("content") if said else ""
-    results = [block for block in content if isinstance(block, Mapping) and block.get("type") == "tool_result"] if isinstance(content, list) else []
+    results = [block for block in objects(content) if block.get("type") == "tool_result"]
     if results:
         heard = "\n".join(texts(block.get("content")) for block in results)
-        return script(heard, (), limit=body.get("max_tokens"), heard="The tool said")
-    offered = (str(tool.get("name")) for tool in body.get("tools") or () if isinstance(tool, Mapping) and tool.get("type", "custom") == "custom")
-    return script(texts(content), offered, limit=body.get("max_tokens"))
+        return script(heard, (), limit=whole(body.get("max_tokens")), heard="The tool said")
+    offered = (str(tool.get("name")) for tool in objects(body.get("tools")) if tool.get("type", "custom") == "custom")
+    return script(texts(content), offered, limit=whole(body.get("max_tokens")))
 
 
 def _content(said: Script, memory: Memory) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from sidecar.route.echo_script import Memory, Said, Script, count, data, document, script
+from sidecar.route.echo_script import Memory, Said, Script, count, data, document, fields, objects, script, whole
 
 
 def generate(model: str, body: Mapping[str, Any], memory: Memory) -> Said:
@@ -24,7 +24,7 @@ def stream(model: str, body: Mapping[str, Any], memory: Memory) -> Said:
 
 def count_tokens(body: Mapping[str, Any]) -> Said:
     """`POST /models/{model}:countTokens`."""
-    return document({"totalTokens": _read(body.get("generateContentRequest") or body)})
+    return document({"totalTokens": _read(fields(body.get("generateContentRequest")) or body)})
 
 
 def _read(body: Mapping[str, Any]) -> int:
@@ -32,22 +32,17 @@ def _read(body: Mapping[str, Any]) -> int:
 
 
 def _config(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    return body.get("generationConfig") or {}
+    return fields(body.get("generationConfig"))
 
 
 def _candidates(body: Mapping[str, Any]) -> int:
-    return max(1, min(int(_config(body).get("candidateCount") or 1), 8))
-
-
-def _list(value: Any) -> list[Mapping[str, Any]]:
-    """A repeated field, which the provider also takes as a single object."""
-    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Mapping)]
+    return min(whole(_config(body).get("candidateCount")) or 1, 8)
 
 
 def _script(body: Mapping[str, Any]) -> Script:
-    contents = _list(body.get("contents"))
-    parts = _list(contents[-1].get("parts")) if contents else []
-    limit = _config(body).get("maxOutputTokens")
+    contents = objects(body.get("contents"))
+    parts = objects(contents[-1].get("parts")) if contents else []
+    limit = whole(_config(body).get("maxOutputTokens"))
     heard = [part["functionResponse"] for part in parts if isinstance(part.get("functionResponse"), Mapping)]
     if heard:
         return script(orjson.dumps([one.get("response") for one in heard]).decode(), (), limit=limit, heard="The tool said")
@@ -56,8 +51,8 @@ def _script(body: Mapping[str, Any]) -> Script:
 
 
 def _offered(body: Mapping[str, Any]) -> Iterator[str]:
-    for tool in _list(body.get("tools")):
-        for function in _list(tool.get("functionDeclarations")):
+    for tool in objects(body.get("tools")):
+        for function in objects(tool.get("functionDeclarations")):
             yield str(function.get("name"))
 
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecar.route.echo_script import Memory, Said, Script, count, data, document, pieces, script, texts
+from sidecar.route.echo_script import Memory, Said, Script, count, data, document, fields, objects, pieces, script, texts, whole
 
 _DONE = b"data: [DONE]\n\n"
 _DIMENSIONS = 8
@@ -30,9 +30,9 @@ def chat(body: Mapping[str, Any], memory: Memory, now: int) -> Said:
 
 
 def _script(body: Mapping[str, Any]) -> Script:
-    messages = [m for m in body.get("messages") or () if isinstance(m, Mapping)]
+    messages = objects(body.get("messages"))
     last = messages[-1] if messages else {}
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    limit = whole(body.get("max_completion_tokens")) or whole(body.get("max_tokens"))
     if last.get("role") == "tool":
         return script(texts(last.get("content")), (), limit=limit, heard="The tool said")
     user = next((m for m in reversed(messages) if m.get("role") == "user"), {})
@@ -40,13 +40,13 @@ def _script(body: Mapping[str, Any]) -> Script:
 
 
 def _offered(body: Mapping[str, Any]) -> Iterator[str]:
-    for tool in body.get("tools") or ():
-        if isinstance(tool, Mapping) and tool.get("type") == "function":
-            yield str((tool.get("function") or {}).get("name"))
+    for tool in objects(body.get("tools")):
+        if tool.get("type") == "function":
+            yield str(fields(tool.get("function")).get("name"))
 
 
 def _choices(body: Mapping[str, Any]) -> int:
-    return max(1, min(int(body.get("n") or 1), 128))
+    return min(whole(body.get("n")) or 1, 128)
 
 
 def _usage(read: int, said: int) -> dict[str, int]:
@@ -67,7 +67,7 @@ def _message(said: Script, ids: list[str]) -> dict[str, Any]:
 
 def _chat_events(body: Mapping[str, Any], said: Script, head: dict[str, Any], usage: dict[str, int], ids: list[list[str]]) -> Iterator[bytes]:
     head = {**head, "object": "chat.completion.chunk"}
-    wants = bool((body.get("stream_options") or {}).get("include_usage"))
+    wants = bool(fields(body.get("stream_options")).get("include_usage"))
     extra: dict[str, Any] = {"usage": None} if wants else {}
     for index, own in enumerate(ids):
         for delta, finish in _deltas(said, own):
@@ -93,7 +93,7 @@ def completions(body: Mapping[str, Any], memory: Memory, now: int) -> Said:
     """`POST /completions`: each prompt is answered `n` times."""
     prompt = body.get("prompt", "")
     prompts = [p for p in prompt if isinstance(p, str)] if isinstance(prompt, list) else [str(prompt)]
-    said = [script(text, (), limit=body.get("max_tokens")) for text in prompts or [""] for _ in range(_choices(body))]
+    said = [script(text, (), limit=whole(body.get("max_tokens"))) for text in prompts or [""] for _ in range(_choices(body))]
     head = {"id": memory.mint("cmpl"), "object": "text_completion", "created": now, "model": body.get("model", "echo")}
     usage = _usage(count(prompt), sum(one.tokens for one in said))
     if body.get("stream"):
@@ -107,7 +107,7 @@ def _completion_events(body: Mapping[str, Any], said: list[Script], head: dict[s
         for word in one.words:
             yield data({**head, "choices": [{"index": index, "text": word, "finish_reason": None, "logprobs": None}]})
         yield data({**head, "choices": [{"index": index, "text": "", "finish_reason": _finish(one), "logprobs": None}]})
-    if (body.get("stream_options") or {}).get("include_usage"):
+    if fields(body.get("stream_options")).get("include_usage"):
         yield data({**head, "choices": [], "usage": usage})
     yield _DONE
 
@@ -116,7 +116,7 @@ def embeddings(body: Mapping[str, Any], _memory: Memory, _now: int) -> Said:
     """`POST /embeddings`: a small vector per input, from a hash of it; `dimensions` and `encoding_format` are honoured."""
     given = body.get("input", "")
     inputs = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
-    size = max(1, min(int(body.get("dimensions") or _DIMENSIONS), 4096))
+    size = min(whole(body.get("dimensions")) or _DIMENSIONS, 4096)
     packed = body.get("encoding_format") == "base64"
     vectors = [_vector(repr(one), size) for one in inputs]
     answers = [{"object": "embedding", "index": i, "embedding": _packed(vector) if packed else vector} for i, vector in enumerate(vectors)]

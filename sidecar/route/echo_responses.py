@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sidecar.route.echo_script import Memory, Said, Script, count, document, event, pieces, script, texts
+from sidecar.route.echo_script import Memory, Said, Script, count, document, event, objects, pieces, script, texts, whole
 
 
 def create(body: Mapping[str, Any], memory: Memory, now: int) -> Said:
@@ -52,12 +52,12 @@ def _unknown() -> Said:
 
 def _script(body: Mapping[str, Any]) -> Script:
     given = body.get("input", "")
-    items = [item for item in given if isinstance(item, Mapping)] if isinstance(given, list) else []
-    limit = body.get("max_output_tokens")
+    items = objects(given)
+    limit = whole(body.get("max_output_tokens"))
     if items and items[-1].get("type") == "function_call_output":
         return script(texts(items[-1].get("output")), (), limit=limit, heard="The tool said")
     user = next((item.get("content") for item in reversed(items) if item.get("role") == "user"), given if isinstance(given, str) else "")
-    offered = (str(tool.get("name")) for tool in body.get("tools") or () if isinstance(tool, Mapping) and tool.get("type") == "function")
+    offered = (str(tool.get("name")) for tool in objects(body.get("tools")) if tool.get("type") == "function")
     return script(texts(user), offered, limit=limit)
 
 

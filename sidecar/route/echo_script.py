@@ -127,6 +127,21 @@ def texts(content: Any, kinds: frozenset[str] = frozenset({"text", "input_text"}
     return "\n".join(block["text"] for block in content if isinstance(block, Mapping) and block.get("type") in kinds and isinstance(block.get("text"), str))
 
 
+def fields(value: Any) -> Mapping[str, Any]:
+    """An object, or nothing where the caller sent no object."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def objects(value: Any) -> list[Mapping[str, Any]]:
+    """The objects of a list, or of a single object (Gemini takes one for a list)."""
+    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Mapping)]
+
+
+def whole(value: Any) -> int | None:
+    """A positive whole number, or None."""
+    return value if type(value) is int and value > 0 else None
+
+
 def document(value: Mapping[str, Any], status: int = 200) -> Said:
     """A whole answer."""
     return Said(status, orjson.dumps(value))

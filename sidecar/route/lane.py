@@ -90,6 +90,7 @@ class Lane:
         self._value = value
         self._fixed = fixed_headers(upstream)
         self._ours = frozenset(key for key, _ in self._fixed) | SECRET | {"host", "traceparent"}
+        self._shown: tuple[str, tuple[str, str]] | None = None
         self._latency: dict[str, Latency] = {}
         self._on_attempt = on_attempt
 
@@ -131,10 +132,18 @@ class Lane:
         headers = [*self._fixed, *(pair for pair in out.headers if pair[0] not in ours)]
         value = passed if self.passthrough else self._value() if self._value is not None else None
         if value is not None:
-            headers.append(credential.header(self.family, value))
+            headers.append(self._secret(value))
         if trace:
             headers.append(("traceparent", trace))
         return tuple(headers)
+
+    def _secret(self, value: str) -> tuple[str, str]:
+        """The credential's header, checked once per value. The caller's own is not kept."""
+        if self.passthrough:
+            return credential.header(self.family, value)
+        if self._shown is None or self._shown[0] is not value:
+            self._shown = (value, credential.header(self.family, value))
+        return self._shown[1]
 
     def _judge(self, inbound: Inbound) -> None:
         """What is no answer at all. A redirect is never followed: it could lead anywhere, with our credential."""

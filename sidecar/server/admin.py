@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from sidecar.server import tls
 from sidecar.server.guard import Guard
+from sidecar.server.tls import Certificates
 from sidecar.workbench import explain
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Admin:
         app.router.add_post(f"{PREFIX}/reload", self._reload)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        context = tls.context(address.tls) if address.tls else None
+        context = Certificates(address.tls).context if address.tls else None
         site = web.TCPSite(self._runner, address.host, address.port, ssl_context=context)
         await site.start()
         return int(self._runner.addresses[0][1])

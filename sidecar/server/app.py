@@ -15,17 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.config.documents import ApiKeys, Method
+from sidecar.config.documents import ApiKeys, Identity, Method
 from sidecar.credentials import Authenticator
 from sidecar.errors import ConfigError
 from sidecar.gate import Gate
 from sidecar.live import Active, Live
 from sidecar.route import build as build_core
 from sidecar.route.channel import Channel
-from sidecar.server import tls
 from sidecar.server.health import Health
 from sidecar.server.listener import Listener, ListenLimits
 from sidecar.server.services import Services
+from sidecar.server.tls import Certificates
 from sidecar.server.way import Way
 from sidecar.store import Refusals, counters, owners
 from sidecar.telemetry import open_recorder
@@ -38,15 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from sidecar.compiler.snapshot import Snapshot
-    from sidecar.config.documents import Address, Identity, Settings
+    from sidecar.config.documents import Address, Settings
     from sidecar.server.local import LocalKey
     from sidecar.credentials.base import Fetch
     from sidecar.server.admin import Admin
     from sidecar.server.inbound import Read
     from sidecar.server.settle import Settlement
     from sidecar.decision import Decision
-
-OnFinished = "Callable[[Read, Decision, int, Settlement | None], None]"
 
 
 def load(directories: Sequence[str], environ: Mapping[str, str], now: float) -> Prepared:
@@ -67,7 +65,7 @@ class Sidecar:
         prepared: Prepared,
         environ: Mapping[str, str],
         state: Path,
-        on_finished: Callable[[Read, Decision, int, Settlement | None], None] | None = None,
+        on_finished: Callable[[Read | None, Decision, int, Settlement | None], None] | None = None,
         local: LocalKey | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -124,7 +122,7 @@ class Sidecar:
         """Join a snapshot with what serves it: fetch keys, open pools."""
         verifier = Authenticator(self._identity(snapshot), fetch=_fetch(snapshot), clock=self._clock)
         await verifier.warm()
-        core = build_core(snapshot, self.settings, channel=self.channel, environ=self._environ, clock=self._clock, rand=random.random)
+        core = build_core(snapshot, self.settings, channel=self.channel, environ=self._environ, clock=self._clock, rand=random.random, passthrough=self.services.login, on_attempt=self.metrics.attempt)
 
         async def close() -> None:
             await core.close()
@@ -134,12 +132,12 @@ class Sidecar:
 
     def _identity(self, snapshot: Snapshot) -> Identity:
         """The document's methods, and the key this process minted for its own machine where it did."""
+        identity = snapshot.identity or Identity(methods=())
         if self._local is None:
-            return snapshot.identity
-        methods = list(snapshot.identity.methods)
-        at = next((index for index, method in enumerate(methods) if method.api_key is not None), None)
-        known = () if at is None else methods.pop(at).api_key.keys  # type: ignore[union-attr]
-        return replace(snapshot.identity, methods=(*methods, Method(api_key=ApiKeys(keys=(*known, self._local.entry)))))
+            return identity
+        keys = tuple(key for method in identity.methods if method.api_key is not None for key in method.api_key.keys)
+        others = tuple(method for method in identity.methods if method.api_key is None)
+        return replace(identity, methods=(*others, Method(api_key=ApiKeys(keys=(*keys, self._local.entry)))))
 
     def _swapped(self, active: Active, healthy: bool) -> None:
         snapshot = active.snapshot
@@ -162,11 +160,21 @@ class Sidecar:
         await self._listen("data", Listener(Way(self.services), listen, on_bug=self.services.report_bug), self.settings.listen)
 
     async def _listen(self, name: str, listener: Listener, address: Address) -> None:
-        context = tls.context(address.tls) if address.tls else None
-        self.ports[name] = await listener.start(address.host, address.port, context)
+        certificates = Certificates(address.tls) if address.tls else None
+        self.ports[name] = await listener.start(address.host, address.port, certificates.context if certificates else None)
         self._listeners[name] = listener
-        if address.tls is not None and context is not None:
-            self._spawn(tls.watch(address.tls, context))
+        if certificates is not None:
+            self._spawn(self._renew(certificates))
+
+    async def _renew(self, certificates: Certificates) -> None:
+        """Take new certificates as their files change; broken ones are told and the old stay."""
+        from watchfiles import awatch  # noqa: PLC0415  (20 ms of import that a start does not need)
+
+        async for _ in awatch(*{Path(file).parent for file in certificates.files}):
+            try:
+                certificates.reload()
+            except ConfigError as error:
+                self.services.complain(error.message)
 
     async def _open_admin(self) -> None:
         """After the data port: aiohttp takes longer to import than all the rest, and no call needs it."""
@@ -206,7 +214,8 @@ class Sidecar:
 
 def _fetch(snapshot: Snapshot) -> Fetch | None:
     """The guarded HTTP fetch of key sets, imported only where a document names an https key set."""
-    if not any(method.jwt is not None and method.jwt.jwks.startswith("https://") for method in snapshot.identity.methods):
+    methods = snapshot.identity.methods if snapshot.identity is not None else ()
+    if not any(method.jwt is not None and method.jwt.jwks.startswith("https://") for method in methods):
         return None
     from sidecar.credentials.fetch import fetcher  # noqa: PLC0415  (brings aiohttp)
 

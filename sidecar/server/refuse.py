@@ -14,7 +14,7 @@ from sidecar.call import Call
 from sidecar.decision import Decision, Refusal
 from sidecar.errors import CallError, PermitError, SidecarError, UpstreamError
 from sidecar.server import inbound
-from sidecar.server.outward import Headers, marks
+from sidecar.server.outward import Headers
 
 if TYPE_CHECKING:
     from sidecar.live import Active
@@ -33,7 +33,7 @@ def answer(services: Services, exchange: Exchange, read: Read, decision: Decisio
     if refusal is None:
         raise PermitError("a yes is no refusal")
     whole = read.codec.refuse(disclosed(services, refusal), read.request_id)
-    exchange.respond(whole.status, [*whole.headers, *marks(read.request_id, decision.id)], whole.body)
+    exchange.respond(whole.status, whole.headers, whole.body)
     services.finished(read, decision, status=whole.status)
 
 
@@ -66,7 +66,7 @@ def _shaped(services: Services, target: str, headers: Headers, decision: Decisio
         raise PermitError("a yes is no refusal")
     request_id = inbound.request_id(headers, decision.id)
     whole = wire.refuse(wire.family_of(target), refusal, request_id)
-    return whole.status, [*whole.headers, *marks(request_id, decision.id)], whole.body
+    return whole.status, list(whole.headers), whole.body
 
 
 def upstream(error: SidecarError, decision: str) -> Refusal:
@@ -94,7 +94,7 @@ def _bare(services: Services, exchange: Exchange, refusal: Refusal) -> None:
         return
     request_id = inbound.request_id(exchange.headers, refusal.decision)
     whole = wire.refuse(wire.family_of(exchange.target), refusal, request_id)
-    exchange.respond(whole.status, [*whole.headers, *marks(request_id, refusal.decision)], whole.body)
+    exchange.respond(whole.status, list(whole.headers), whole.body)
 
 
 def early(services: Services, method: str, target: str, headers: Headers) -> Whole | None:
@@ -105,7 +105,7 @@ def early(services: Services, method: str, target: str, headers: Headers) -> Who
     request_id = inbound.request_id(headers, refusal.decision)
     whole = wire.refuse(wire.family_of(target), refusal, request_id)
     services.metrics.refused(refusal.kind)
-    return whole.status, [*whole.headers, *marks(request_id, refusal.decision)], whole.body
+    return whole.status, list(whole.headers), whole.body
 
 
 def disclosed(services: Services, refusal: Refusal) -> Refusal:

@@ -62,6 +62,7 @@ def listed(services: Services, active: Active, exchange: Exchange, read: Read, d
 async def _sent(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, settlement: Settlement) -> None:
     if decision.permit is None:
         raise UpstreamError("a yes without a permit")
+    services.keep_login(active, read, decision.permit)
     reply = await active.core.send(decision.permit)
     exchange.on_gone(reply.body.close)
     try:
@@ -118,7 +119,7 @@ async def judged(services: Services, active: Active, decision: Decision, view: R
 
 def _refused(services: Services, exchange: Exchange, read: Read, decision: Decision, refusal: Refusal) -> None:
     whole = read.codec.refuse(refuse.disclosed(services, refusal), read.request_id)
-    exchange.respond(whole.status, [*whole.headers, *marks(read.request_id, decision.id)], whole.body)
+    exchange.respond(whole.status, whole.headers, whole.body)
     services.finished(read, decision, status=whole.status)
 
 

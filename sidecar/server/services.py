@@ -13,7 +13,7 @@ import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sidecar.decision import Decision, Refusal
+from sidecar.decision import Decision, Permit, Refusal
 from sidecar.errors import ConfigError
 from sidecar.evaluate import ladder
 from sidecar.evaluate import reply as judge
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from sidecar.telemetry.recorder import Recorder
     from sidecar.telemetry.tracing import Tracer
 
-Finished = "Callable[[Read, Decision, int, Settlement | None], None]"
-
-
 class Services:
     """Shared by all calls of one process."""
 
@@ -53,7 +50,7 @@ class Services:
         recorder: Recorder,
         metrics: Metrics,
         tracer: Tracer,
-        on_finished: Callable[[Read, Decision, int, Settlement | None], None] | None = None,
+        on_finished: Callable[[Read | None, Decision, int, Settlement | None], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -74,6 +71,7 @@ class Services:
         self.draining = False
         self._on_finished = on_finished
         self._proposed: dict[str, list[str]] = {}
+        self._logins: dict[str, str] = {}
 
     def active(self) -> Active:
         """The snapshot in force."""
@@ -148,14 +146,11 @@ class Services:
         self.recorder.write(verdict)
         self.metrics.decision(verdict)
         if self._on_finished is not None:
-            self._on_tool(verdict)
+            self._on_finished(None, verdict, 200 if verdict.refusal is None else 403, None)
         if verdict.refusal is None:
             self._proposed.setdefault(decision.id, []).append(tool.target)
             return None
         return self._taken(verdict.refusal)
-
-    def _on_tool(self, verdict: Decision) -> None:
-        """Hook for the console: a proposal is a decision of its own."""
 
     def _taken(self, refusal: Refusal) -> str:
         """The short text that stands where a denied tool call stood."""
@@ -195,10 +190,29 @@ class Services:
     def finished(self, read: Read, decision: Decision, *, status: int, settlement: Settlement | None = None, released: int = 0) -> None:
         """The answer is out: metrics, span, console. `released` counts streamed bytes."""
         self._proposed.pop(decision.id, None)
+        self._logins.pop(decision.id, None)
         self.metrics.finished(decision, status=status, settlement=settlement, released=released, nanoseconds=self.monotonic() - read.started)
         self.tracer.finished(decision, status=status, settlement=settlement, nanoseconds=self.monotonic() - read.started)
         if self._on_finished is not None:
             self._on_finished(read, decision, status, settlement)
+
+    def keep_login(self, active: Active, read: Read, permit: Permit) -> None:
+        """Hold the caller's own credential until the answer, where an upstream of this permit asks for it (`passthrough`)."""
+        for member in permit.members:
+            credential = active.snapshot.upstreams[member.upstream].credential
+            if credential is not None and credential.passthrough:
+                value = next((one.value for one in read.presented if one.form == "bearer"), "")
+                self._logins[permit.decision] = str(value)
+                return
+
+    def login(self, permit: Permit) -> str | None:
+        """The credential held for a permit."""
+        return self._logins.get(permit.decision)
+
+    def complain(self, message: str) -> None:
+        """Tell the operator; never content."""
+        sys.stderr.write(f"warning: {message}\n")
+        sys.stderr.flush()
 
     def report_bug(self, error: BaseException) -> None:
         """Loud: the traceback on standard error (frames and types; the message may hold content and is left out)."""

@@ -13,7 +13,7 @@ from sidecar.call import Usage
 from sidecar.errors import UpstreamError
 from sidecar.evaluate import reply as judge
 from sidecar.server import refuse
-from sidecar.server.outward import head, marks, remember
+from sidecar.server.outward import head, remember
 from sidecar.wire.base import Proposal
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Run:
 
     def _refuse(self, refusal: Refusal) -> None:
         whole = self._read.codec.refuse(refuse.disclosed(self._services, refusal), self._read.request_id)
-        self._exchange.respond(whole.status, [*whole.headers, *marks(self._read.request_id, self._decision.id)], whole.body)
+        self._exchange.respond(whole.status, whole.headers, whole.body)
 
     def _too_long(self) -> Refusal:
         return refuse.upstream(UpstreamError("the reply is over the limit"), self._decision.id)

@@ -80,7 +80,14 @@ def outgoing(telemetry: Telemetry) -> Callable[[Call], str]:
     """What to send upstream as `traceparent`. Without tracing the caller's own goes on as it came, since no span of ours stands between."""
     if telemetry.otlp:
         return lambda call: format(trace_id(call), span_id(call.id), sampled(call, telemetry.sample))
-    return lambda call: format(call.trace[0], call.trace[1], sampled(call, 0)) if call.trace else format(trace_id(call), span_id(call.id), False)
+    return _passed_on
+
+
+def _passed_on(call: Call) -> str:
+    if call.trace is not None:
+        return format(call.trace[0], call.trace[1], sampled(call, 0))
+    digits = _digits(call.id)
+    return f"00-{digits}-{digits[-16:]}-00"
 
 
 class Tracer(Protocol):

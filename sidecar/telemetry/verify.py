@@ -130,7 +130,7 @@ class Walk:
             yield message
             return
         strand.closed = point.closing
-        strand.signed = seq if point.closing else point.at
+        strand.signed = seq if point.at == seq - 1 else point.at  # a checkpoint vouches for itself
         for covered in [number for number in strand.hashes if number <= point.at]:
             del strand.hashes[covered]
 

@@ -92,6 +92,8 @@ def content(found: Blocks, value: Any, pointer: str, role: str, origin: str) -> 
 
 
 def _unknown(found: Blocks, block: dict[str, Any], at: str, role: str, _origin: str) -> None:
+    if type(block.get("file_id")) is str:
+        found.refs.append(("file", block["file_id"]))
     # Nothing is skipped here but the type: what is sealed in a block that is known may be plain text in one that is not.
     for name, value in block.items():
         if name != "type" or not NAME.fullmatch(value):
@@ -151,7 +153,7 @@ def _source(found: Blocks, source: dict[str, Any], at: str, kind: str, spoken: t
         found.segments.append(Segment(at, role, "media", kind))
         if form == "base64":
             seen.add("data")
-    if form == "file":
+    if form == "file" or "file_id" in source:
         found.refs.append(("file", fields.text(source.get("file_id"), f"{at}/file_id")))
     found.rest(source, at, role, frozenset(seen), origin)
 

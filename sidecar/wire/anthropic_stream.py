@@ -170,6 +170,8 @@ class AnthropicScreen:
                 self._held.arguments.append(text)
                 self._grow(text)
         elif self._swallow is None:
+            # A delta for a block that has ended would add to arguments that were judged.
+            self._mine(self._open, value)
             self._out.append(raw)
         else:
             self._mine(self._swallow, value)
@@ -180,6 +182,7 @@ class AnthropicScreen:
             self._held.raw.append(raw)
             self._held.stopped = self._asked = True
         elif self._swallow is None:
+            self._mine(self._open, value)
             self._open = None
             self._out.append(raw)
         else:
@@ -195,8 +198,8 @@ class AnthropicScreen:
 
     def _mine(self, index: object, value: dict[str, Any]) -> None:
         # Two blocks at a time would let the second pass while the first is judged; the provider sends them one by one.
-        if value.get("index") != index:
-            raise UpstreamGarbage("events of two blocks are mixed")
+        if index is None or value.get("index") != index:
+            raise UpstreamGarbage("an event of a block that is not open")
 
     def _message(self, kind: str, value: dict[str, Any], raw: bytes) -> None:
         if self._held or self._swallow is not None:

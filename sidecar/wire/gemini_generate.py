@@ -81,7 +81,7 @@ class GeminiGenerate:
 
     def config(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """The generation parameters, or none."""
-        return fields.mapping(body.get("generationConfig") or {}, "/generationConfig")
+        return _config(body, "")
 
     def write_call(self, call: Call, member: Member, edits: Sequence[Edit]) -> Outgoing:
         """The exact bytes for one member. Raises CannotCarry on an edit inside a signed part."""
@@ -155,7 +155,7 @@ def _instruction(value: Any, base: str) -> dict[str, Any]:
 
 
 def _read_config(found: Found, body: Mapping[str, Any], base: str) -> None:
-    for name, value in fields.mapping(body.get("generationConfig") or {}, f"{base}/generationConfig").items():
+    for name, value in _config(body, base).items():
         if name in _NUMBERS:
             if value is not None and type(value) is not int and type(value) is not float:
                 raise MalformedCall(f"`{base}/generationConfig/{name}` must be a number")
@@ -163,9 +163,15 @@ def _read_config(found: Found, body: Mapping[str, Any], base: str) -> None:
             found.leaves(value, f"{base}/generationConfig/{pointer.escape(name)}", "", "input")
     for name in ("toolConfig", "safetySettings"):
         found.leaves(body.get(name), f"{base}/{name}", "", "input")
-    config = (body.get("toolConfig") or {}).get("functionCallingConfig") if type(body.get("toolConfig")) is dict else None
-    if type(config) is dict and config.get("streamFunctionCallArguments"):
+    tools = body.get("toolConfig")
+    calling = tools.get("functionCallingConfig") if type(tools) is dict else None
+    if type(calling) is dict and calling.get("streamFunctionCallArguments"):
         raise MalformedCall("`streamFunctionCallArguments` is not carried: a call is judged when its arguments are whole")
+
+
+def _config(body: Mapping[str, Any], base: str) -> dict[str, Any]:
+    value = body.get("generationConfig")
+    return {} if value is None else fields.mapping(value, f"{base}/generationConfig")
 
 
 def _params(config: Mapping[str, Any]) -> dict[str, object]:
@@ -190,7 +196,7 @@ def _count(config: Mapping[str, Any], name: str) -> int | None:
 
 def _cap_thinking(config: Mapping[str, Any], maximum: float) -> tuple[Edit, ...]:
     """Absent or -1 lets the model choose, so both are set to the maximum."""
-    thinking = config.get("thinkingConfig") or {}
+    thinking = {} if config.get("thinkingConfig") is None else config["thinkingConfig"]
     if type(thinking) is not dict or "thinkingLevel" in thinking:
         raise CannotCarry("a thinking level has no budget that could be capped")
     value = thinking.get("thinkingBudget")

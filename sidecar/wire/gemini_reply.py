@@ -50,7 +50,7 @@ def read(body: bytes) -> ReplyView:
 
 def candidates(value: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """The candidates with their pointers. Raises UpstreamGarbage."""
-    items = value.get("candidates") or []
+    items = _absent(value.get("candidates"), [])
     if type(items) is not list or not all(type(item) is dict for item in items):
         raise UpstreamGarbage("the candidates are no list of objects")
     return [(f"/candidates/{index}", item) for index, item in enumerate(items)]
@@ -58,11 +58,15 @@ def candidates(value: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def parts(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A candidate's parts. Raises UpstreamGarbage."""
-    content = candidate.get("content") or {}
-    items = content.get("parts") or [] if type(content) is dict else None
+    content = _absent(candidate.get("content"), {})
+    items = _absent(content.get("parts"), []) if type(content) is dict else None
     if type(items) is not list or not all(type(item) is dict for item in items):
         raise UpstreamGarbage("the parts of a candidate are no list of objects")
     return items
+
+
+def _absent(value: Any, instead: Any) -> Any:
+    return instead if value is None else value
 
 
 def proposals(value: Mapping[str, Any]) -> list[Place]:

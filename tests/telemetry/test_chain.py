@@ -59,8 +59,8 @@ def test_a_line_that_was_not_written_leaves_no_gap():
 def test_a_closed_chain_is_closed_and_an_unfinished_one_is_open(seal):
     closed = walk(write(Chain("c"), 3, seal, closing=True), seal)
     assert (closed.ok, closed.chains["c"].state, closed.chains["c"].unsigned) == (True, "closed", 0)
-    opened = walk(write(Chain("c"), 3, seal) + [], seal)
-    assert (opened.ok, opened.chains["c"].state, opened.chains["c"].unsigned) == (True, "open", 1)  # the checkpoint itself
+    opened = walk(write(Chain("c"), 3, seal), seal)
+    assert (opened.ok, opened.chains["c"].state, opened.chains["c"].unsigned) == (True, "open", 0)
 
 
 def test_a_chain_whose_end_was_cut_off_is_open_and_not_broken(seal):

@@ -13,7 +13,7 @@ from sidecar.testing import CountingUpstream, document, running, write
 TOKENS = {name: keys.make(bytes([index]) * 24) for index, name in enumerate(("dev", "poor", "tiny", "broke", "other"), start=1)}
 MODELS = {
     "openai": ("gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "omni-moderation-latest"),
-    "anthropic": ("claude-sonnet-4-5",),
+    "anthropic": ("claude-sonnet-5-5",),
     "gemini": ("gemini-2.5-flash",),
 }
 

@@ -60,7 +60,7 @@ DIALECTS = {
     "gemini v1": ("/v1/models/{m}:generateContent", lambda m: {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
     "gemini stream": ("/v1beta/models/{m}:streamGenerateContent?alt=sse", lambda m: {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
 }
-MODEL = {"messages": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash", "gemini v1": "gemini-2.5-flash", "gemini stream": "gemini-2.5-flash"}
+MODEL = {"messages": "claude-sonnet-5-5", "gemini": "gemini-2.5-flash", "gemini v1": "gemini-2.5-flash", "gemini stream": "gemini-2.5-flash"}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -47,13 +47,17 @@ def test_each_refusal_has_its_status_type_and_slug(kind, status, code, type_, sl
 
 
 def test_the_sentence_names_rule_and_help():
-    answer = refuse(Refusal(kind="policy", status=403, code="policy_denied", message="Files only.", rule="mcp-files/only-srv", help="https://h.test", decision="d1"), "r1")
+    answer = refuse(
+        Refusal(kind="policy", status=403, code="policy_denied", message="Files only.", rule="mcp-files/only-srv", help="https://h.test", decision="d1"), "r1"
+    )
     assert orjson.loads(answer.body)["error"]["message"] == "Files only. (rule mcp-files/only-srv, decision d1) See https://h.test"
 
 
 def test_a_quota_tells_when_to_come_back_and_lets_the_sdk_retry():
     level = Level("c", "requests", 60, 0, 7.2, 60, "q")
-    headers = dict(refuse(Refusal(kind="quota", status=429, code="rate_limit_exceeded", message="x", retry=True, retry_after=7.2, levels=(level,)), "r1").headers)
+    headers = dict(
+        refuse(Refusal(kind="quota", status=429, code="rate_limit_exceeded", message="x", retry=True, retry_after=7.2, levels=(level,)), "r1").headers
+    )
     assert headers["retry-after"] == "8"
     assert "x-should-retry" not in headers
     assert headers["anthropic-ratelimit-requests-remaining"] == "0"

@@ -114,7 +114,9 @@ def test_media_is_named_by_its_kind():
 
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).map(lambda text: "~" + text)
-values = st.recursive(texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~", min_size=1, max_size=4), inner, max_size=3), max_leaves=6)
+values = st.recursive(
+    texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~", min_size=1, max_size=4), inner, max_size=3), max_leaves=6
+)
 blocks = st.recursive(
     st.builds(lambda t: {"type": "text", "text": t}, texts)
     | st.builds(lambda v: {"type": "tool_use", "id": "t", "name": "n", "input": {"v": v}}, values)
@@ -127,7 +129,9 @@ bodies = st.fixed_dictionaries(
     {
         "model": st.just("claude"),
         "max_tokens": st.integers(1, 99),
-        "messages": st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": texts | st.lists(blocks, max_size=4)}), max_size=4),
+        "messages": st.lists(
+            st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": texts | st.lists(blocks, max_size=4)}), max_size=4
+        ),
     },
     optional={"system": texts, "tools": st.lists(st.builds(lambda t: {"name": "n", "description": t, "input_schema": {}}, texts), max_size=2)},
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -69,7 +70,7 @@ def play(screen: Any, data: bytes, verdicts: dict[str, str], cuts: tuple[int, ..
     """Drive a screen as the way does: what the client got, and the proposals."""
     out, tools = bytearray(), []
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    steps = [lambda chunk=data[a:b]: screen.feed(chunk) for a, b in zip(edges, edges[1:], strict=False)]
+    steps = [lambda chunk=data[a:b]: screen.feed(chunk) for a, b in pairwise(edges)]
     for step in [*steps, screen.finish_input]:
         pieces: list[Piece] = step()
         while pieces:
@@ -183,6 +184,9 @@ def test_what_the_providers_own_tool_found_goes_with_its_denied_use():
         b"data: {\n\n",
         b"data: []\n\n",
         b'data: {"type":"ping","type":"content_block_start"}\n\n',
+        start() + b"".join(use(0, "look", "{}")) + use(0, "look", '{"path":"/"}')[1],
+        start() + b"".join(use(0, "look", "{}")) + use(0, "look")[1],
+        start() + text(0, "x")[0] + text(1, "x")[1],
         event("content_block_start", index=0, content_block="tool_use"),
         event("content_block_delta", index=0, delta="x"),
     ],
@@ -274,7 +278,14 @@ def test_a_whole_reply_is_read_with_every_text_and_proposal():
 
 def test_denied_proposals_of_a_whole_reply_become_texts():
     sent = orjson.loads(CODEC.write_reply(whole(), {0: "no look", 1: "no read"}))
-    assert [block.get("text") or block["type"] for block in sent["content"]] == ["thinking", "TEXT", "no look", "no read", "(the result is withheld)", "tool_use"]
+    assert [block.get("text") or block["type"] for block in sent["content"]] == [
+        "thinking",
+        "TEXT",
+        "no look",
+        "no read",
+        "(the result is withheld)",
+        "tool_use",
+    ]
     assert sent["stop_reason"] == "tool_use"
     all_gone = orjson.loads(CODEC.write_reply(whole(), {0: "no", 1: "no", 2: "no"}))
     assert all_gone["stop_reason"] == "end_turn"
@@ -289,11 +300,19 @@ def test_what_is_no_message_is_garbage(body):
 
 
 def test_the_streamed_and_the_whole_answer_of_one_provider_read_the_same():
-    asked = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": 'call look {"q": "ab"}\ncall wipe {}'}], "tools": [{"name": "look"}, {"name": "wipe"}]}
+    asked = {
+        "model": "m",
+        "max_tokens": 99,
+        "messages": [{"role": "user", "content": 'call look {"q": "ab"}\ncall wipe {}'}],
+        "tools": [{"name": "look"}, {"name": "wipe"}],
+    }
     one = answer("POST", "/messages", asked, Memory()).body
     many = answer("POST", "/messages", {**asked, "stream": True}, Memory()).body
     view = CODEC.read_reply(the_call(), one)
     watch = screen()
     out, tools = play(watch, b"".join(many), {"wipe": "no"})
     assert (view.tools, view.usage, view.finish) == (tuple(tools), watch.usage, watch.finish)
-    assert message(out).model_dump(exclude={"id"})["content"] == [{**block, **({"citations": None} if block["type"] == "text" else {"caller": None, "toolset_name": None})} for block in orjson.loads(CODEC.write_reply(view, {1: "no"}))["content"]]
+    assert message(out).model_dump(exclude={"id"})["content"] == [
+        {**block, **({"citations": None} if block["type"] == "text" else {"caller": None, "toolset_name": None})}
+        for block in orjson.loads(CODEC.write_reply(view, {1: "no"}))["content"]
+    ]

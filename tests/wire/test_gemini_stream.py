@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -35,7 +36,7 @@ def candidate(*parts: dict[str, Any], index: int = 0, finish: str = "") -> dict[
 
 
 def use(name: str, **args: Any) -> dict[str, Any]:
-    return {"functionCall": {"name": name, "args": args}, "thoughtSignature": "sealed"}
+    return {"functionCall": {"name": name, "args": args}, "thoughtSignature": "c2VhbGVk"}
 
 
 def event(*candidates: dict[str, Any], **more: Any) -> bytes:
@@ -45,7 +46,7 @@ def event(*candidates: dict[str, Any], **more: Any) -> bytes:
 def play(screen: Any, data: bytes, verdicts: dict[str, str], cuts: tuple[int, ...] = ()) -> tuple[bytes, list[Tool]]:
     out, tools = bytearray(), []
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    steps = [lambda chunk=data[a:b]: screen.feed(chunk) for a, b in zip(edges, edges[1:], strict=False)]
+    steps = [lambda chunk=data[a:b]: screen.feed(chunk) for a, b in pairwise(edges)]
     for step in [*steps, screen.finish_input]:
         pieces: list[Piece] = step()
         while pieces:
@@ -101,7 +102,8 @@ def test_every_candidate_is_judged():
 
 
 @pytest.mark.parametrize(
-    ("call", "args"), [({"name": "x"}, {}), ({"name": "x", "args": None}, {}), ({"name": "x", "args": [1]}, None), ({"name": "x", "args": {"a": "y" * 50}}, None)]
+    ("call", "args"),
+    [({"name": "x"}, {}), ({"name": "x", "args": None}, {}), ({"name": "x", "args": [1]}, None), ({"name": "x", "args": {"a": "y" * 50}}, None)],
 )
 def test_arguments_that_are_none_are_empty_and_those_that_are_not_read_unknown(call, args):
     _, tools = play(screen(cap=40), event(candidate({"functionCall": call}, finish="STOP")), {})
@@ -202,14 +204,19 @@ def test_denied_proposals_of_a_whole_reply_become_texts():
     assert orjson.loads(CODEC.write_reply(view, {})) == WHOLE
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"candidates": 1}', b'{"candidates": [1]}', b'{"candidates": [{"content": {"parts": [{"function_call": {}}]}}]}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"candidates": 1}', b'{"candidates": [1]}', b'{"candidates": [{"content": {"parts": [{"function_call": {}}]}}]}']
+)
 def test_what_is_no_reply_is_garbage(body):
     with pytest.raises(UpstreamGarbage):
         CODEC.read_reply(the_call(), body)
 
 
 def test_the_streamed_and_the_whole_answer_of_one_provider_read_the_same():
-    asked = {"contents": [{"parts": [{"text": 'call look {"q": "ab"}\ncall wipe {}'}]}], "tools": [{"functionDeclarations": [{"name": "look"}, {"name": "wipe"}]}]}
+    asked = {
+        "contents": [{"parts": [{"text": 'call look {"q": "ab"}\ncall wipe {}'}]}],
+        "tools": [{"functionDeclarations": [{"name": "look"}, {"name": "wipe"}]}],
+    }
     one = answer("POST", "/models/gemini-x:generateContent", asked, Memory()).body
     many = answer("POST", "/models/gemini-x:streamGenerateContent?alt=sse", asked, Memory()).body
     view = CODEC.read_reply(the_call(), one)
