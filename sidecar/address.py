@@ -11,10 +11,13 @@ The tables are the IANA special-purpose registries (RFC 6890 and its updates), w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from sidecar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 Ip = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

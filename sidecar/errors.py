@@ -15,6 +15,7 @@ SidecarError
 ├── UpstreamError           the upstream's fault: 502/504
 │   ├── UpstreamUnreachable 502
 │   ├── UpstreamTimeout     504
+│   │   └── ConnectTimeout  504  nothing was sent yet
 │   ├── UpstreamAuth        502  it refuses our credential; never relayed as the caller's own 401
 │   ├── UpstreamGarbage     502  an answer we cannot read
 │   └── UpstreamCut         502  it ended in the middle
@@ -27,6 +28,8 @@ SidecarError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class SidecarError(Exception):
@@ -108,6 +111,12 @@ class UpstreamTimeout(UpstreamError):
     code = "upstream_timeout"
 
 
+class ConnectTimeout(UpstreamTimeout):
+    """Resolving, connecting or the TLS handshake took longer than allowed: nothing was sent, so another attempt may help."""
+
+    retryable = True
+
+
 class UpstreamAuth(UpstreamError):
     """It refused the sidecar's own credential."""
 
@@ -131,7 +140,7 @@ class ConfigError(SidecarError):
 
     code = "bad_configuration"
 
-    def __init__(self, message: str, diagnostics: tuple[object, ...] = ()) -> None:
+    def __init__(self, message: str, diagnostics: tuple[Any, ...] = ()) -> None:
         super().__init__(message)
         self.diagnostics = diagnostics
 

@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sidecar.config.load import LayerFiles
 from sidecar.errors import ConfigError
-from sidecar.workbench.prepare import LayerFiles, Prepared, prepare
+from sidecar.workbench.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
+    from sidecar.config.document import Document
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.gate import Gate
     from sidecar.route.base import RoutingCore
@@ -35,6 +37,7 @@ class Active:
     generation: int = 0
     since: float = 0.0
     calls: int = 0
+    documents: tuple[Document, ...] = ()
     retired: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -107,7 +110,10 @@ class Live:
 
     def _prepare(self) -> Prepared:
         """Layers compile and test alone: a broken later layer falls back to its last good files, never to nothing."""
-        layers = tuple(self._read())
+        try:
+            layers = tuple(self._read())
+        except ConfigError as error:  # a directory in the middle of a swap, a file without permission
+            return Prepared(None, error.diagnostics)
         whole = prepare(layers, self._environ, self._clock())
         if whole.snapshot is not None or len(layers) == 1:
             return whole
@@ -115,7 +121,7 @@ class Live:
         if kept == layers:
             return whole
         fallen = prepare(kept, self._environ, self._clock())
-        return Prepared(fallen.snapshot, (*whole.diagnostics,), kept, whole.broken)
+        return Prepared(fallen.snapshot, whole.diagnostics, kept, whole.broken, fallen.documents)
 
     async def _swap(self, prepared: Prepared) -> None:
         snapshot = prepared.snapshot
@@ -123,6 +129,7 @@ class Live:
             raise ConfigError("nothing to swap in")
         old, new = self.current, await self._build(snapshot)
         new.generation, new.since = (old.generation + 1 if old else 1), self._clock()
+        new.documents = prepared.documents
         self.current = new
         self._good = {layer.name: layer for layer in prepared.layers}
         self.outcome = Outcome(not prepared.broken, prepared.diagnostics, self.outcome.reloads + 1, self.outcome.failures + bool(prepared.broken))

@@ -5,17 +5,20 @@ What it says is what `run` says before it opens a port. It opens none, and dials
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sidecar.cli import exits
 from sidecar.config.diagnostics import FORMATS, Diagnostic, has_errors, in_reading_order
 from sidecar.config.load import LayerFiles, load
 from sidecar.errors import ConfigError
 from sidecar.workbench.files import read_layers
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

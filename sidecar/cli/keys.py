@@ -12,7 +12,7 @@ from sidecar.cli import exits
 from sidecar.config.traps import in_quotes
 from sidecar.credentials import keys
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*$")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*\Z")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from sidecar.cli import exits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Line(NamedTuple):

@@ -6,9 +6,8 @@ a file or a clock. Counterparts: `config/`, which reads documents, and `evaluate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sidecar.compiler import coverage, digest, exceptions, policies, quotas, rbac, routes
 from sidecar.compiler.candidates import HOUSEKEEPING, Layer
@@ -19,11 +18,13 @@ from sidecar.config import documents
 from sidecar.config.diagnostics import Diagnostic, has_errors, in_reading_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from sidecar.compiler.rules import QuotaRule, Rule
+    from sidecar.compiler.rules import Exemption, QuotaRule, Rule
     from sidecar.config.document import Document, LayerSource
     from sidecar.expr import Type
+
+T = TypeVar("T", documents.Settings, documents.Identity)
 
 __all__ = ["Compilation", "Snapshot", "compile_layers"]
 
@@ -38,8 +39,8 @@ class Compilation(NamedTuple):
 def compile_layers(layers: Sequence[LayerSource], *, now: float) -> Compilation:  # noqa: ARG001  time-bound checks are config's; the seam stays
     """Compile documents that `config.load` found sound, first layer first. `now` is Unix seconds. Never raises on what authors wrote."""
     report = Report()
-    settings = _one(layers, "Settings") or documents.Settings()
-    identity = _one(layers, "Identity")
+    settings = _one(layers, documents.Settings) or documents.Settings()
+    identity = _one(layers, documents.Identity)
     table = _table(layers)
     claims = claim_types(identity)
     compiled, counted = [], []
@@ -53,12 +54,12 @@ def compile_layers(layers: Sequence[LayerSource], *, now: float) -> Compilation:
     diagnostics = in_reading_order(report.diagnostics)
     if has_errors(diagnostics):
         return Compilation(None, diagnostics)
-    tests = tuple(document for layer in layers for document in layer.documents if document.kind == "Test")
-    return Compilation(Snapshot(digest.of(layers), settings, identity, table, tuple(compiled), tests), diagnostics)
+    kept = tuple(document for layer in layers for document in layer.documents)
+    return Compilation(Snapshot(digest.of(layers), settings, identity, table, tuple(compiled), kept), diagnostics)
 
 
-def _one(layers: Sequence[LayerSource], kind: str) -> documents.Settings | documents.Identity | None:
-    return next((document.spec for layer in layers for document in layer.documents if document.kind == kind), None)
+def _one(layers: Sequence[LayerSource], shape: type[T]) -> T | None:
+    return next((document.spec for layer in layers for document in layer.documents if isinstance(document.spec, shape)), None)
 
 
 def _table(layers: Sequence[LayerSource]) -> routes.Table:
@@ -71,7 +72,8 @@ def _table(layers: Sequence[LayerSource]) -> routes.Table:
 def _layer(layer: LayerSource, index: int, report: Report, claims: Mapping[str, Type]) -> tuple[Layer, list[tuple[Document, QuotaRule]]]:
     rank = f"{index:03}"
     rules: list[Rule] = []
-    exempt, counted = [], []
+    exempt: list[Exemption] = []
+    counted: list[tuple[Document, QuotaRule]] = []
     for document in layer.documents:
         if document.kind == "Policy":
             rules += policies.rules(document, report, claims, rank)
@@ -84,7 +86,7 @@ def _layer(layer: LayerSource, index: int, report: Report, claims: Mapping[str, 
     return assemble(layer.name, index == 0, rules, [quota for _, quota in counted], exempt), counted
 
 
-def assemble(name: str, first: bool, rules: Sequence[Rule], counted: Sequence[QuotaRule], exempt: Sequence[exceptions.Exemption]) -> Layer:
+def assemble(name: str, first: bool, rules: Sequence[Rule], counted: Sequence[QuotaRule], exempt: Sequence[Exemption]) -> Layer:
     """A layer from its compiled parts."""
     allows = [rule for rule in rules if rule.effect == "allow" and not rule.audit]
     return Layer(

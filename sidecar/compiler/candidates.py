@@ -8,12 +8,15 @@ of `call.members`. Conditions are not read here. The answer depends on nothing b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sidecar.call import Call, Member
-from sidecar.compiler.index import Index, Matcher
-from sidecar.compiler.rules import Condition, Exemption, QuotaRule, Rule
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.call import Call, Member
+    from sidecar.compiler.index import Index, Matcher
+    from sidecar.compiler.rules import Condition, Exemption, QuotaRule, Rule
 
 HOUSEKEEPING = frozenset({"models", "count_tokens"})
 """Allowed to whoever may use anything (DOCUMENTS.md «What a call is called»); denies and quotas still apply."""
@@ -143,7 +146,8 @@ def _exemptions(found: Sequence[Exemption]) -> Mapping[str, tuple[Exemption, ...
 
 def _conditions(parts: Sequence[LayerCandidates], audits: Sequence[tuple[Rule, int]], quotas: Sequence[QuotaRule]) -> list[Condition]:
     rules = [rule for part in parts for rule in (*part.denies, *part.demands, *(allow for allow, _ in part.allows))]
-    held: list[Condition | None] = [rule.condition for rule in (*rules, *(rule for rule, _ in audits), *quotas)]
+    held: list[Condition | None] = [rule.condition for rule in (*rules, *(rule for rule, _ in audits))]
+    held += [quota.condition for quota in quotas]
     held += [key for quota in quotas for key in quota.keys]
     held += [exemption.condition for part in parts for found in (part.exemptions or {}).values() for exemption in found]
     return [condition for condition in held if condition is not None]

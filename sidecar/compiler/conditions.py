@@ -7,15 +7,17 @@ A constant is folded here: what is always true is not read on the way of a call,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sidecar import expr
 from sidecar.compiler.rules import Condition, Variables, touches
-from sidecar.expr import BOOL, DOUBLE, DYN, INT, STRING, Declarations, ExprError, Fault, Program, compile, list_of
+from sidecar.expr import BOOL, DOUBLE, DYN, INT, STRING, Declarations, ExprError, Fault, Program, list_of
 from sidecar.expr.environment import request_declarations, response_declarations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from sidecar.config.diagnostics import Diagnostic, Severity
     from sidecar.config.document import Document
     from sidecar.config.documents import Identity
@@ -60,18 +62,21 @@ class Scope:
     document: Document
     claims: Mapping[str, Type]
     phase: str = "request"
+    proposals: bool = False
+    """The document is about proposed tool calls alone."""
     variables: Variables | None = None
     types: dict[str, Type] = field(default_factory=dict)
 
     def declarations(self, types: Mapping[str, Type]) -> Declarations:
         """What may be named in this document's phase, with these variables."""
-        declare = response_declarations if self.phase == "response" else request_declarations
-        return declare(self.claims, types)
+        if self.phase == "response":
+            return response_declarations(self.claims, types)
+        return request_declarations(self.claims, types, proposals=self.proposals)
 
     def program(self, pointer: str, source: str, *, result: Type = BOOL, types: Mapping[str, Type] | None = None) -> Program | None:
         """Compile one expression. None where it does not compile; the problems are in the report."""
         try:
-            made = compile(source, self.declarations(self.types if types is None else types), result=result)
+            made = expr.compile(source, self.declarations(self.types if types is None else types), result=result)
         except ExprError as error:
             self.report.problems(self.document, pointer, error)
             return None

@@ -6,18 +6,17 @@ was checked by `config/references.py`; here the conditions are known too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.rules import touches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sidecar.compiler.conditions import Report
-    from sidecar.compiler.rules import QuotaRule
     from sidecar.compiler.routes import Table
+    from sidecar.compiler.rules import QuotaRule
     from sidecar.config.document import Document, LayerSource
     from sidecar.config.documents import Settings
 
@@ -103,7 +102,7 @@ def _unpriced(table: Table) -> list[str]:
 
 
 def same_route(whole: Whole, report: Report) -> None:
-    """Two routes with the same pattern for one dialect: which is meant?"""
+    """Two routes with the same pattern for one dialect: nobody could tell which is meant."""
     seen: dict[tuple[str, str], str] = {}
     for path in whole.table.paths:
         document = next(each for each in whole.of("Route") if each.name == path.name)

@@ -10,10 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar import __version__
-from sidecar.config.document import Document, LayerSource
+
+if TYPE_CHECKING:
+    from sidecar.config.document import Document, LayerSource
 
 ORDERED = frozenset({"to", "key", "sinks"})
 """Lists whose order says something. That of all others never changes a decision. Lists inside free values (`set`, `body`) keep theirs."""

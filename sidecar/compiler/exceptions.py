@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.conditions import NEVER, Report, Scope
@@ -11,6 +10,8 @@ from sidecar.compiler.policies import matcher, where
 from sidecar.compiler.rules import Exemption
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from sidecar.config import documents
     from sidecar.config.document import Document
     from sidecar.expr import Type

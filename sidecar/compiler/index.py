@@ -7,11 +7,13 @@ Its counterpart is the linear scan of `tests/properties`, which must agree. Know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sidecar.compiler.patterns import Pattern, hits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 EXCLUDED = frozenset({"tool_call", "batch", "file"})
 """What `*` and an empty `operation` never include (DOCUMENTS.md «What a call is called»)."""

@@ -6,7 +6,6 @@ carried out at all (the end of a stream, a parameter that is read and set) is ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.conditions import ALWAYS, NEVER, Report, Scope
@@ -16,6 +15,8 @@ from sidecar.compiler.rules import Condition, Rule
 from sidecar.decision import NONE, Obligations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from sidecar.config import documents
     from sidecar.config.document import Document
     from sidecar.expr import Type
@@ -27,7 +28,7 @@ STREAMED = frozenset({"chat", ANY})
 def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[Rule]:
     """The rules of one Policy. `rank` sorts layers; problems go into the report."""
     spec: documents.Policy = document.spec
-    scope = Scope(report, document, claims, spec.match.phase)
+    scope = Scope(report, document, claims, spec.match.phase, spec.match.operation == ("tool_call",))
     scope.declare(spec.variables)
     matched = matcher(spec.match)
     for index, rule in enumerate(spec.rules):

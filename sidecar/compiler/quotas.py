@@ -6,7 +6,6 @@ of the order keeps what was counted. Counterparts: `evaluate/quotas.py`, `store/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.conditions import NEVER, Report, Scope
@@ -16,6 +15,8 @@ from sidecar.config.scalars import seconds_of
 from sidecar.expr import DYN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from sidecar.config import documents
     from sidecar.config.document import Document
     from sidecar.expr import Type

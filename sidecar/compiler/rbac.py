@@ -5,7 +5,6 @@ Inherited grants are expanded here. Nothing later knows that a rule was a grant,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, get_args
 
@@ -16,6 +15,8 @@ from sidecar.compiler.rules import Condition, Rule
 from sidecar.config.documents import LlmOperation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from sidecar.config import documents
     from sidecar.config.document import Document
     from sidecar.expr import Type
@@ -33,15 +34,13 @@ def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: 
             continue
         place = document.at(f"/spec/bindings/{index}")
         held = None if isinstance(condition, str) else condition
-        yield from _granted(document, binding, expanded(spec.roles, binding.role), held, rank, f"{place.file}:{place.line}")
+        yield from _granted(document, binding, held, rank=rank, where=f"{place.file}:{place.line}")
 
 
-def _granted(
-    document: Document, binding: documents.Binding, grants: Mapping[frozenset[str], list[str]], condition: Condition | None, rank: str, where: str
-) -> Iterator[Rule]:
+def _granted(document: Document, binding: documents.Binding, condition: Condition | None, *, rank: str, where: str) -> Iterator[Rule]:
     name = f"{document.name}/{binding.role}"
     subjects = tuple(compile_pattern(text, fold=False) for text in sorted(set(binding.subjects)))
-    for operations, targets in grants.items():
+    for operations, targets in expanded(document.spec.roles, binding.role).items():
         open_ = "**" in targets
         yield Rule(
             name=name,

@@ -6,12 +6,16 @@ model or alias, in the order of their names. Counterpart: `route/`, which choose
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sidecar.call import Call, Member
 from sidecar.compiler.patterns import Pattern, compile_pattern
-from sidecar.config.documents import Model, Price, Route, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sidecar.config.documents import Model, Price, Route, Upstream
 
 PER = {"1M": 1_000_000, "1K": 1_000}
 

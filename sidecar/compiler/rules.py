@@ -6,12 +6,16 @@ result, so that recording a rule costs nothing on the way of a call. Knows nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sidecar.compiler.index import Matcher
 from sidecar.decision import NONE, Obligations, Reason
-from sidecar.expr import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.compiler.index import Matcher
+    from sidecar.expr import Program
 
 FLAT = frozenset({"requests", "concurrency"})
 """Metrics of which a call takes exactly one."""
@@ -41,7 +45,7 @@ class Condition:
 
     @property
     def roots(self) -> frozenset[str]:
-        """The bindings it needs: `call`, `principal`, …"""
+        """The bindings it needs: `call`, `principal` and so on."""
         return frozenset(path.partition(".")[0] for path in self.reads)
 
     @property

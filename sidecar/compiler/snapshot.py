@@ -6,18 +6,22 @@ about this call (`candidates`). Its memories are bounded and change no answer. C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sidecar.call import Call, Member
 from sidecar.compiler.candidates import Candidates, Layer, gather
 from sidecar.compiler.memo import Memo
 from sidecar.compiler.routes import Path, Table, with_members
-from sidecar.compiler.rules import QuotaRule
-from sidecar.config.document import Document
-from sidecar.config.documents import Identity, Route, Settings, Upstream
-from sidecar.need import Reservation
-from sidecar.principal import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.call import Call, Member
+    from sidecar.compiler.rules import QuotaRule
+    from sidecar.config.document import Document
+    from sidecar.config.documents import Identity, Route, Settings, Upstream
+    from sidecar.need import Reservation
+    from sidecar.principal import Principal
 
 CandidateKey = tuple[str, str, str, str, tuple[tuple[str, str], ...], frozenset[str]]
 
@@ -31,7 +35,8 @@ class Snapshot:
     identity: Identity | None
     table: Table
     layers: tuple[Layer, ...]
-    tests: tuple[Document, ...] = ()
+    documents: tuple[Document, ...] = ()
+    """All of them, layer by layer: for the admin API."""
     servers: frozenset[str] = frozenset()
     """Names of MCP upstreams; none in this release."""
     _members: Memo[tuple[str, str], tuple[Member, ...]] = field(default_factory=Memo, repr=False)
@@ -50,6 +55,11 @@ class Snapshot:
     def routes(self) -> Mapping[str, Route]:
         """Route documents by name."""
         return {path.name: path.spec for path in self.table.paths}
+
+    @property
+    def tests(self) -> tuple[Document, ...]:
+        """The Test documents of all layers."""
+        return tuple(document for document in self.documents if document.kind == "Test")
 
     @property
     def rule_names(self) -> tuple[str, ...]:

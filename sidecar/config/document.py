@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sidecar.config.diagnostics import Diagnostic, Position, Severity
 from sidecar.config.source import ListNode, MapNode, Node, ScalarNode, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ESCAPES: Mapping[str, int] = {"x": 4, "u": 6, "U": 10}  # characters of a backslash sequence in double quotes, where not 2
 

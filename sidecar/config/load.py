@@ -5,12 +5,14 @@ Read every file, give every document its types, then check what holds between th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.config import references, source, validate
 from sidecar.config.diagnostics import Diagnostic, Position, in_reading_order
 from sidecar.config.document import Document, LayerSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class LayerFiles(NamedTuple):

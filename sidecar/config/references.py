@@ -6,14 +6,18 @@ compile; counterparts: `validate` (types), `sidecar.compiler` (conditions, cover
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sidecar.config import documents
 from sidecar.config.checks import across, base, fixtures, grants, identity, policies, settings, upstreams
 from sidecar.config.checks.across import Across, Layer, World
-from sidecar.config.checks.base import Dated, Within
-from sidecar.config.diagnostics import Diagnostic
-from sidecar.config.document import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sidecar.config.checks.base import Dated, Within
+    from sidecar.config.diagnostics import Diagnostic
+    from sidecar.config.document import Document
 
 __all__ = ["Layer", "check"]
 

@@ -22,13 +22,13 @@ BROKEN: Final = object()
 QUOTES = ("'", '"')
 TRUE = frozenset({"true", "True", "TRUE"})
 FALSE = frozenset({"false", "False", "FALSE"})
-_INT = re.compile(r"-?(0|[1-9]\d*)$", re.ASCII)
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d{1,3})?$", re.ASCII)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)$", re.ASCII)
-_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?$", re.ASCII)
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%$", re.ASCII)
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}$", re.ASCII)
-_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[-+]\d{2}:\d{2})$", re.ASCII)
+_INT = re.compile(r"-?(0|[1-9]\d*)\Z", re.ASCII)
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d{1,3})?\Z", re.ASCII)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)\Z", re.ASCII)
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB|GiB)?\Z", re.ASCII)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%\Z", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[-+]\d{2}:\d{2})\Z", re.ASCII)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}", re.ASCII)
 SECONDS: Mapping[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 BYTES: Mapping[str, int] = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -252,7 +252,7 @@ def size(node: Node, scope: Scope) -> Any:
         return value
     if found := _SIZE.match(value):
         return int(found[1]) * BYTES[found[2] or ""]
-    near = re.match(r"(\d+) ?([KkMmGg])[Ii]?[Bb]?$", value)
+    near = re.match(r"(\d+) ?([KkMmGg])[Ii]?[Bb]?\Z", value)
     return expected(node, scope, "a size", f"did you mean `{near[1]}{near[2].upper()}iB`?" if near else "written `64KiB`, `32MiB`, `1GiB`")
 
 

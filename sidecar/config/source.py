@@ -9,15 +9,17 @@ reading goes on with the next document of the file. Knows nothing of kinds and f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs do not re-export it
 
 from sidecar.config import leaks, traps
 from sidecar.config.diagnostics import Diagnostic, Position, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MAX_BYTES = 10 * 2**20
 """Largest file."""

@@ -6,12 +6,15 @@ Counterpart: `lattice.py`, which runs the enforced ones and never sees these.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from sidecar.compiler.candidates import Candidates
-from sidecar.compiler.rules import Rule
-from sidecar.decision import Reason
-from sidecar.evaluate.bindings import View, Views
 from sidecar.evaluate.lattice import LIVE, lift
+
+if TYPE_CHECKING:
+    from sidecar.compiler.candidates import Candidates
+    from sidecar.compiler.rules import Rule
+    from sidecar.decision import Reason
+    from sidecar.evaluate.bindings import View, Views
 
 
 def would_be(candidates: Candidates, views: View | Views, now: float) -> list[Reason]:
@@ -34,6 +37,6 @@ def _unless_lifted(rule: Rule, reason: Reason, candidates: Candidates, views: Vi
         return reason
     for part in candidates.layers:
         if part.name == rule.layer and part.exemptions is not None:
-            lifted = lift(rule, part.exemptions.get(rule.name, ()), views, now, LIVE)
+            lifted = lift(rule, part.exemptions.get(rule.name, ()), views, now=now, counting=LIVE)
             return replace(reason, lifted=lifted) if lifted else reason
     return reason

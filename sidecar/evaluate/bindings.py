@@ -7,15 +7,17 @@ model and runs conditions over them; variables are computed when first read, onc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sidecar.call import Call, Tool
-from sidecar.compiler.candidates import Candidates
 from sidecar.compiler.memo import Memo
-from sidecar.compiler.rules import Condition, Variables
 from sidecar.expr import UNKNOWN, Fault
 from sidecar.expr.values import EvalError
 from sidecar.principal import Principal
+
+if TYPE_CHECKING:
+    from sidecar.call import Call, Tool
+    from sidecar.compiler.candidates import Candidates
+    from sidecar.compiler.rules import Condition, Variables
 
 People = Memo[Principal, Mapping[str, object]]
 """`principal` bindings by caller: credentials/ keeps one object per live credential."""
@@ -193,8 +195,8 @@ class Unreadable(dict[str, Any]):
     def _read(self, *_: object) -> NoReturn:
         raise EvalError("the arguments are not known")
 
-    __getitem__ = __contains__ = __iter__ = __len__ = get = keys = items = values = __eq__ = __ne__ = _read  # type: ignore[assignment]
-    __hash__ = None  # type: ignore[assignment]
+    __getitem__ = __contains__ = __iter__ = __len__ = get = keys = items = values = __eq__ = __ne__ = _read
+    __hash__ = None
 
 
 UNREADABLE = Unreadable()

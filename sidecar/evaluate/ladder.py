@@ -62,7 +62,7 @@ def decide(
     for stage in LADDER:
         refusal = yield from stage(state)
         if clock is not None:
-            state.laps.append((stage.__name__, clock()))  # type: ignore[attr-defined]
+            state.laps.append((stage.__name__, clock()))
         if refusal is not None:
             if not combine.forgives(state, refusal):
                 return combine.decision(state, refusal)

@@ -7,14 +7,17 @@ Which results count is a table (`LIVE`, `LISTING`): in a list, what is not known
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.compiler.candidates import Candidates, LayerCandidates
-from sidecar.compiler.rules import Exemption, Rule
 from sidecar.decision import NONE, Reason
-from sidecar.evaluate.bindings import View, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.compiler.candidates import Candidates, LayerCandidates
+    from sidecar.compiler.rules import Exemption, Rule
+    from sidecar.evaluate.bindings import View, Views
 
 
 class Counting(NamedTuple):
@@ -52,35 +55,45 @@ class Verdict:
 def weigh(candidates: Candidates, views: View | Views, *, now: float, terms: Terms, counting: Counting = LIVE) -> Verdict:
     """Run the candidates of every layer. Denies first: once one stands, no allow is read."""
     verdict = Verdict(candidates.everyone)
-    others, test, no = verdict.others, views.test, counting.no
     for part in candidates.layers:
-        for rule in part.denies:
-            result = test(rule.condition)
-            if result in no:
-                _deny(rule, rule.reasons[result], part, views, now, counting, verdict)
-            else:
-                others.append(rule.reasons[result])
+        if part.denies:
+            _deny(part, views, now, counting, verdict)
     if verdict.denied:
         verdict.survivors = 0
         return verdict
     for part in candidates.layers:
         for rule in part.demands:
-            result = test(rule.condition)
-            others.append(rule.reasons[result])
-            if result in no:
+            result = views.test(rule.condition)
+            verdict.others.append(rule.reasons[result])
+            if result in counting.no:
                 verdict.owing.append(rule)
-        verdict.survivors &= _coverage(part, candidates.everyone, views, terms, counting, verdict)
+        covered = _allow(part, views, counting, verdict)
+        if must_allow(part, terms):
+            verdict.survivors &= covered
     return verdict
 
 
-def _deny(rule: Rule, reason: Reason, part: LayerCandidates, views: View | Views, now: float, counting: Counting, verdict: Verdict) -> None:
-    if part.exemptions is not None and (lifted := lift(rule, part.exemptions.get(rule.name, ()), views, now, counting)):
-        verdict.others.append(replace(reason, lifted=lifted))
-    else:
-        verdict.denied.append(reason)
+def must_allow(part: LayerCandidates, terms: Terms) -> bool:
+    """Whether this layer's silence is a no: the first by its default, a later one that holds an allow at all."""
+    if terms.housekeeping and part.welcome:
+        return False
+    return not terms.default_allow if part.first else part.grants and terms.listed
 
 
-def lift(rule: Rule, exemptions: Sequence[Exemption], views: View | Views, now: float, counting: Counting) -> str:
+def _deny(part: LayerCandidates, views: View | Views, now: float, counting: Counting, verdict: Verdict) -> None:
+    others, test, no, exempt = verdict.others, views.test, counting.no, part.exemptions
+    for rule in part.denies:
+        result = test(rule.condition)
+        reason = rule.reasons[result]
+        if result not in no:
+            others.append(reason)
+        elif exempt is not None and (lifted := lift(rule, exempt.get(rule.name, ()), views, now=now, counting=counting)):
+            others.append(replace(reason, lifted=lifted))
+        else:
+            verdict.denied.append(reason)
+
+
+def lift(rule: Rule, exemptions: Sequence[Exemption], views: View | Views, *, now: float, counting: Counting) -> str:
     """The live exception that takes this deny out for every model it matched for, or ""."""
     hit = [view for view in views.each() if view.test(rule.condition) in counting.no]
     for exemption in exemptions:
@@ -89,19 +102,16 @@ def lift(rule: Rule, exemptions: Sequence[Exemption], views: View | Views, now: 
     return ""
 
 
-def _coverage(part: LayerCandidates, everyone: int, views: View | Views, terms: Terms, counting: Counting, verdict: Verdict) -> int:
+def _allow(part: LayerCandidates, views: View | Views, counting: Counting, verdict: Verdict) -> int:
+    """The members that this layer's allows cover."""
     covered = 0
     for rule, mask in part.allows:
         held, result = views.granted(rule.condition, mask, counting.yes)
-        reason = rule.reasons[result]
         if held:
             covered |= held
-            verdict.granted.append(reason)
+            verdict.granted.append(rule.reasons[result])
             if rule.obligations is not NONE:
                 verdict.owing.append(rule)
         else:
-            verdict.others.append(reason)
-    must = (not terms.default_allow) if part.first else (part.grants and terms.listed)
-    if not must or (terms.housekeeping and part.welcome):
-        return everyone
+            verdict.others.append(rule.reasons[result])
     return covered

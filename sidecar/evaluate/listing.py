@@ -24,10 +24,10 @@ def models(snapshot: Snapshot, principal: Principal, family: str, now: float) ->
     """Models, aliases and exact names of routes that this caller may use for anything, sorted. `family` as an Upstream's `dialect`."""
     if snapshot.settings.mode == "audit":
         return snapshot.names(family)
-    return tuple(name for name in snapshot.names(family) if any(perhaps(snapshot, principal, family, name, use, now) for use in USES))
+    return tuple(name for name in snapshot.names(family) if any(perhaps(snapshot, principal, name, family=family, operation=use, now=now) for use in USES))
 
 
-def perhaps(snapshot: Snapshot, principal: Principal, family: str, name: str, operation: str, now: float) -> bool:
+def perhaps(snapshot: Snapshot, principal: Principal, name: str, *, family: str, operation: str, now: float) -> bool:
     """Whether some call of this operation to this name may be allowed."""
     call = snapshot.resolve(Call(id="", protocol="llm", operation=operation, dialect="", target=name.casefold()), family)
     candidates = snapshot.candidates(call, principal.subjects)

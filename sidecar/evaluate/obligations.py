@@ -5,11 +5,15 @@ Counterpart: `screen.py` carries the sum out. Knows nothing of conditions and co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from sidecar.call import Member
-from sidecar.compiler.rules import Rule
 from sidecar.decision import NONE, Obligations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.call import Member
+    from sidecar.compiler.rules import Rule
 
 
 class Conflict(ValueError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.call import Member, Usage
 from sidecar.compiler.rules import FLAT, LimitRule, QuotaRule
 from sidecar.decision import NONE
 from sidecar.evaluate import combine
@@ -18,6 +17,7 @@ from sidecar.expr import UNKNOWN, Fault
 from sidecar.need import Exhausted, Level, Reservation, Reserve, Unavailable, reserve
 
 if TYPE_CHECKING:
+    from sidecar.call import Member, Usage
     from sidecar.decision import Decision, Obligations, Refusal
     from sidecar.evaluate.bindings import View
     from sidecar.evaluate.state import State
@@ -217,7 +217,7 @@ def _reached(level: Level, share: float | None) -> bool:
 # ---------------------------------------------------------------- after
 
 
-def settlement(decision: Decision, usage: Usage, served: Member | None) -> dict[str, float]:
+def settlement(decision: Decision, usage: Usage, served: Member | None) -> dict[str, float]:  # noqa: ARG001  amounts do not depend on what was reserved
     """True amounts per metric, for `settle`. `served` None or without a price: dollars stay as reserved (they are not named)."""
     tokens = usage.input_tokens + usage.output_tokens
     actual = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sidecar.compiler.candidates import HOUSEKEEPING
 from sidecar.evaluate import bindings, combine
 from sidecar.evaluate.audits import would_be
-from sidecar.evaluate.lattice import Terms
+from sidecar.evaluate.lattice import Terms, must_allow
 
 if TYPE_CHECKING:
     from sidecar.compiler.candidates import Candidates
@@ -57,7 +57,6 @@ def possible(candidates: Candidates, terms: Terms) -> int:
     """The members that could survive if every condition of every allow were true and none of a deny."""
     survivors = candidates.everyone
     for part in candidates.layers:
-        must = (not terms.default_allow) if part.first else (part.grants and terms.listed)
-        if must and not (terms.housekeeping and part.welcome):
+        if must_allow(part, terms):
             survivors &= part.covered
     return survivors

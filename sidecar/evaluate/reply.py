@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sidecar.decision import NONE, Decision, Reason, Refusal
 from sidecar.evaluate import bindings, combine, lattice, obligations, tools
 from sidecar.evaluate.audits import would_be
-from sidecar.evaluate.lattice import Terms, Verdict
+from sidecar.evaluate.lattice import Terms
 
 if TYPE_CHECKING:
     from sidecar.call import Call, Tool
@@ -36,7 +36,7 @@ class ReplyFacts(NamedTuple):
 def judge_tool(snapshot: Snapshot, call: Call, principal: Principal, tool: Tool, *, now: float, decision_id: str) -> Decision:
     """May this proposal be shown? `call` is the decided one. Of what rules demand, only `label` and `warn` can be done here; the rest is a no."""
     weighed = tools.weigh(snapshot, call, principal, tool, now)
-    return _decision(snapshot, weighed.call, principal, weighed.verdict, weighed.released, weighed.would, now, decision_id)
+    return _decision(snapshot, weighed, principal, now=now, id=decision_id)
 
 
 def judge_reply(snapshot: Snapshot, call: Call, principal: Principal, facts: ReplyFacts, *, now: float, decision_id: str, complete: bool) -> Decision:
@@ -48,7 +48,8 @@ def judge_reply(snapshot: Snapshot, call: Call, principal: Principal, facts: Rep
     views = bindings.views(call, principal, candidates, now=now, people=snapshot.people, reply=reply)
     verdict = lattice.weigh(candidates, views, now=now, terms=RELEASED)
     would = would_be(candidates, views, now) if candidates.audits else []
-    return _decision(snapshot, call, principal, verdict, not verdict.denied, would, now, decision_id)
+    weighed = tools.Weighed(call, candidates, verdict, would, not verdict.denied)
+    return _decision(snapshot, weighed, principal, now=now, id=decision_id)
 
 
 def early(candidates: Candidates) -> Candidates:
@@ -74,9 +75,10 @@ def needs_buffer(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     return snapshot.judges_replies and snapshot.candidates(call, principal.subjects, "response").buffer
 
 
-def _decision(snapshot: Snapshot, call: Call, principal: Principal, verdict: Verdict, released: bool, would: list[Reason], now: float, id: str) -> Decision:
+def _decision(snapshot: Snapshot, weighed: tools.Weighed, principal: Principal, *, now: float, id: str) -> Decision:
+    verdict, would = weighed.verdict, weighed.would
     reasons, refusal, owed = verdict.granted, None, NONE
-    if not released:
+    if not weighed.released:
         reasons, refusal = verdict.denied, _refusal(snapshot, verdict.denied, id)
     elif verdict.owing:
         owed, broken = _owed(verdict.owing)
@@ -88,7 +90,7 @@ def _decision(snapshot: Snapshot, call: Call, principal: Principal, verdict: Ver
         would, reasons, refusal = [*would, *(reasons or [combine.DEFAULT])], [], None
     return Decision(
         id=id,
-        call=call,
+        call=weighed.call,
         principal=principal,
         effect="deny" if refusal is not None else "allow",
         reasons=(*reasons, *verdict.others),

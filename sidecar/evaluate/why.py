@@ -8,18 +8,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sidecar.compiler.snapshot import Snapshot
 from sidecar.decision import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sidecar.compiler.snapshot import Snapshot
     from sidecar.decision import Decision, Obligations, Reason
 
 
 def tree(snapshot: Snapshot, decision: Decision) -> dict[str, Any]:
-    """The decision as plain JSON values. `candidates` lists every rule that its match admits, with the result of its condition or `unread`."""
-    by = set(decision.by)
+    """The decision as plain JSON values. `rules` lists every candidate, the determining ones first, with its condition's result or `unread`."""
     call, refusal = decision.call, decision.refusal
     return {
         "id": decision.id,
@@ -30,17 +29,19 @@ def tree(snapshot: Snapshot, decision: Decision) -> dict[str, Any]:
         "by": list(decision.by),
         "refusal": {"kind": refusal.kind, "status": refusal.status, "code": refusal.code, "message": refusal.message} if refusal is not None else None,
         "survivors": [member.name for member in decision.permit.members] if decision.permit is not None else [],
-        "determining": [reason_of(reason) for reason in decision.reasons if reason.rule in by],
-        "candidates": [reason_of(reason) for reason in (*(r for r in decision.reasons if r.rule not in by), *unread(snapshot, decision))],
+        "rules": [reason_of(reason) for reason in (*decision.reasons, *unread(snapshot, decision))],
         "would": [reason_of(reason) for reason in decision.would],
         "obligations": obligations_of(decision.obligations),
         "facts": dict(decision.facts),
     }
 
 
+ALWAYS = ("rule", "kind", "effect", "result", "where")
+
+
 def reason_of(reason: Reason) -> dict[str, str]:
-    """One rule's part, without the empty fields."""
-    return {name: value for name, value in asdict(reason).items() if value}
+    """One rule's part; of the rest only what is said."""
+    return {name: value for name, value in asdict(reason).items() if value or name in ALWAYS}
 
 
 def obligations_of(owed: Obligations) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class _Builder:
         """A closure that gives true or false and nothing else: only what comes from a binding has to be looked at."""
         run = self.run(node)
         match node:
-            case tree.Logic() | tree.Select(mode="test") | tree.Fold():
+            case tree.Logic() | tree.Select(mode="test") | tree.Fold(macro="all" | "exists" | "exists_one"):
                 return run
             case tree.Call() if all(o.result.kind == "bool" for o in self.checked.calls[node].overloads):
                 return run

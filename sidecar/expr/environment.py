@@ -45,14 +45,18 @@ REPLY: Final = _record("reply", {"status": INT, "tokens": INT, "finish": STRING,
 
 
 def _principal(claims: Mapping[str, Type]) -> Record:
-    # a declared claim is one that may be read; whether a token brings it is another matter
+    # declared claims are typed and never absent (DOCUMENTS.md, Identity): credentials/ fills in the defaults
     fields = {"id": STRING, "kind": STRING, "team": STRING, "groups": _WORDS, "roles": _WORDS, "actors": _WORDS}
-    return _record("principal", fields | {"claims": _record("claims", {}, claims)})
+    return _record("principal", fields | {"claims": _record("claims", claims)})
 
 
-def _common(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> dict[str, Type]:
+PROPOSAL: Final = Record("call", {name: Field(field.type, optional=field.optional and name not in {"args", "tool"}) for name, field in CALL.fields.items()})
+"""`call` where a document is about tool calls alone: they always have a tool, and arguments (unreadable ones are an error when read)."""
+
+
+def _common(claims: Mapping[str, Type], variables: Mapping[str, Type], call: Record = CALL) -> dict[str, Type]:
     return {
-        "call": CALL,
+        "call": call,
         "principal": _principal(claims),
         "source": SOURCE,
         "session": SESSION,
@@ -61,13 +65,13 @@ def _common(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> dict[s
     }
 
 
-def request_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> Declarations:
-    """What a condition of phase `request` sees.
+def request_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type], *, proposals: bool = False) -> Declarations:
+    """What a condition of phase `request` sees. `proposals`: the document matches `tool_call` alone, so `call.args` and `call.tool` are always there.
 
-    `claims`: the declared claims by name (each may be absent); `variables`: the document's own, typed by the programs that make
+    `claims`: the declared claims by name, never absent; `variables`: the document's own, typed by the programs that make
     them (`Program.type`).
     """
-    return Declarations(_common(claims, variables), REQUEST, {"reply": RESPONSE})
+    return Declarations(_common(claims, variables, PROPOSAL if proposals else CALL), REQUEST, {"reply": RESPONSE})
 
 
 def response_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> Declarations:

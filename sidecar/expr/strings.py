@@ -16,7 +16,7 @@ from sidecar.expr.patterns import compile_pattern
 from sidecar.expr.textformat import FORMAT
 from sidecar.expr.times import text_of_duration, text_of_timestamp
 from sidecar.expr.types import BOOL, BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, list_of
-from sidecar.expr.values import LIST_LIMIT, SIZE_LIMIT, EvalError
+from sidecar.expr.values import LIST_LIMIT, SIZE_LIMIT, EvalError, no_overload
 
 _UPPER: Final = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}
 _LOWER: Final = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
@@ -34,6 +34,12 @@ def _bounded(size: int) -> None:
 def _concat(a: Any, b: Any) -> Any:
     _bounded(len(a) + len(b))
     return a + b
+
+
+def _bool_of_bool(value: Any) -> bool:
+    if value is True or value is False:
+        return value
+    raise no_overload("bool", value)
 
 
 def _bool_of_text(text: str) -> bool:
@@ -131,7 +137,7 @@ _CONVERSIONS: Final = (
     function("string", DURATION, result=STRING, apply=text_of_duration),
     function("bytes", BYTES, result=BYTES, apply=lambda v: v),
     function("bytes", STRING, result=BYTES, apply=str.encode),
-    function("bool", BOOL, result=BOOL, apply=lambda v: v),
+    function("bool", BOOL, result=BOOL, apply=_bool_of_bool),
     function("bool", STRING, result=BOOL, apply=_bool_of_text),
 )
 

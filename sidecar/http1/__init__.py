@@ -7,7 +7,7 @@ opens, waits, or knows a policy.
 llhttp 9 as httptools ships it, no leniency switched on, refuses bare CR and LF, obs-fold, space before the colon, both
 of Content-Length and Transfer-Encoding, duplicates of either, and malformed chunks. What it lets through and we do not
 (a blank line in front, runs of spaces, HTTP/0.9 and 2.0, `gzip, chunked`, duplicate Host, long chunk extensions) is
-refused here; `tests/http1/smuggling.py` has a case for each.
+refused here; `tests/http1/test_smuggling.py` has a case for each.
 """
 
 from sidecar.http1.coding import Decoder, decode

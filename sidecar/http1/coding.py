@@ -21,7 +21,7 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 def request_encoding(value: str) -> str:
     """`gzip` or "" for a Content-Encoding field. Raises WrongMediaType for any other, and for stacks."""
-    named = [token for token in rules.tokens(value) if token != "identity"]
+    named = [name for name in rules.tokens(value) if name != "identity"]
     if not named:
         return ""
     if len(named) == 1 and named[0] in ("gzip", "x-gzip"):
@@ -62,7 +62,7 @@ class Decoder:
     @classmethod
     def of(cls, value: str) -> Decoder | None:
         """The decoder for a Content-Encoding field, None for `identity`. Raises UpstreamGarbage for one that is not known."""
-        named = [token for token in rules.tokens(value) if token != "identity"]
+        named = [name for name in rules.tokens(value) if name != "identity"]
         if not named:
             return None
         if len(named) > 1 or named[0] not in ("gzip", "x-gzip", "deflate"):

@@ -248,5 +248,5 @@ def _expects(value: str, http10: bool) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """llhttp's words name grammar, never the caller's bytes."""
+    """Words of llhttp: they name grammar, never the caller's bytes."""
     return f"the request is malformed: {error.args[0] if error.args and isinstance(error.args[0], str) else 'upgrade'}"

@@ -6,8 +6,10 @@ Its users are the readers and writers beside it. It knows no parser and no conne
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class RequestLimits(NamedTuple):
@@ -43,7 +45,18 @@ OVERRIDES = frozenset(("x-http-method-override", "x-method-override", "x-http-me
 SINGLE_IN_ANSWERS = frozenset(("content-length", "transfer-encoding", "content-encoding", "content-type", "location"))
 
 HOP_BY_HOP = frozenset(
-    ("connection", "content-length", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+    (
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
 """RFC 9110, 7.6.1, and content-length: about one connection, so the writer alone says them."""
 
@@ -53,14 +66,14 @@ CHUNK_FACTOR = 8
 
 _STAYING = frozenset(("keep-alive", "Keep-Alive"))
 
-_COMMON = (
+_COMMON = (  # a paragraph of names reads better than sixty lines
     "accept accept-encoding accept-language anthropic-beta anthropic-version api-key authorization baggage cache-control cf-ray connection content-encoding "
     "content-length content-type cookie date expect host idempotency-key keep-alive openai-beta openai-organization openai-project origin "
     "referer request-id retry-after server te traceparent tracestate transfer-encoding user-agent vary via x-api-key x-forwarded-for x-forwarded-proto "
     "x-goog-api-client x-goog-api-key x-request-id x-stainless-arch x-stainless-async x-stainless-helper-method x-stainless-lang x-stainless-os "
     "x-stainless-package-version x-stainless-read-timeout x-stainless-retry-count x-stainless-runtime x-stainless-runtime-version x-stainless-timeout"
-).split()
-NAMES: Mapping[str, str] = {spelling: name for name in _COMMON for spelling in (name, name.title(), name.upper())}
+)
+NAMES: Mapping[str, str] = {spelling: name for name in _COMMON.split() for spelling in (name, name.title(), name.upper())}
 """Usual spellings of usual names, lower-cased at load; a miss is lower-cased by `fields`."""
 
 

@@ -6,10 +6,13 @@ is a bug of the caller of this module (every reader refuses them), so it must be
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from sidecar.http1.rules import HOP_BY_HOP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

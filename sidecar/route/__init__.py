@@ -7,7 +7,6 @@ that takes `parts.Parts` and gives a `RoutingCore`. Behind whichever core is con
 from __future__ import annotations
 
 import time
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from sidecar.errors import ConfigError
@@ -40,6 +39,8 @@ def load(name: str) -> Callable[[Parts], RoutingCore]:
     """The core that Settings name. Raises ConfigError for a name that nothing provides, or an entry point that does not import."""
     if name in CORES:
         return CORES[name]
+    from importlib.metadata import entry_points  # noqa: PLC0415  (tens of milliseconds, for a name that is not ours)
+
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if len(found) != 1:
         have = ", ".join(f"`{core}`" for core in CORES)

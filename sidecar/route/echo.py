@@ -7,17 +7,20 @@ contract of `route.base`. It stands in for a provider's shape, never for its che
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sidecar.call import Call
-from sidecar.decision import Permit
 from sidecar.errors import UpstreamGarbage
 from sidecar.route import echo_anthropic, echo_gemini, echo_openai, echo_responses
 from sidecar.route.base import Reply
 from sidecar.route.echo_script import Memory, Said, document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sidecar.call import Call
+    from sidecar.decision import Permit
 
 _POSTS: Mapping[str, Callable[[Mapping[str, Any], Memory, int], Said]] = {
     "/chat/completions": echo_openai.chat,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from sidecar.route.echo_script import Memory, Said, Script, count, document, event, objects, pieces, script, texts, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 def messages(body: Mapping[str, Any], memory: Memory, _now: int) -> Said:

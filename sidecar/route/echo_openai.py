@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.route.echo_script import Memory, Said, Script, count, data, document, fields, objects, pieces, script, texts, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 _DONE = b"data: [DONE]\n\n"
 _DIMENSIONS = 8
@@ -35,7 +37,7 @@ def _script(body: Mapping[str, Any]) -> Script:
     limit = whole(body.get("max_completion_tokens")) or whole(body.get("max_tokens"))
     if last.get("role") == "tool":
         return script(texts(last.get("content")), (), limit=limit, heard="The tool said")
-    user = next((m for m in reversed(messages) if m.get("role") == "user"), {})
+    user: Mapping[str, Any] = next((m for m in reversed(messages) if m.get("role") == "user"), {})
     return script(texts(user.get("content")), _offered(body), limit=limit)
 
 

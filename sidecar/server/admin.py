@@ -87,8 +87,8 @@ class Admin:
         return _json(status(self._sidecar))
 
     async def _documents(self, request: web.Request) -> web.Response:
-        snapshot = self._sidecar.services.active().snapshot
-        return _json({"digest": snapshot.digest, "documents": [_document(d) for d in snapshot.documents]})
+        active = self._sidecar.services.active()
+        return _json({"digest": active.snapshot.digest, "documents": [_document(document) for document in active.documents]})
 
     async def _decisions(self, request: web.Request) -> web.Response:
         return _json({"decisions": [json.loads(line) for line in self._sidecar.services.recorder.recent()]})
@@ -119,6 +119,7 @@ def status(sidecar: Sidecar) -> dict[str, Any]:
         "inflight": sidecar.services.inflight,
         "ports": dict(sidecar.ports),
         "upstreams": dict(active.core.health()),
+        "records": {"down": list(sidecar.services.recorder.down), "unsealed": sidecar.services.recorder.unsealed, "lost": sidecar.services.recorder.lost},
         "store": sidecar.settings.store,
         "core": sidecar.settings.core,
     }

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar import wire
-from sidecar.errors import WrongMediaType
 from sidecar.server import presented
 from sidecar.telemetry import tracing
 from sidecar.wire import paths
@@ -19,6 +18,7 @@ from sidecar.wire.base import WireRequest
 if TYPE_CHECKING:
     from sidecar.call import Call
     from sidecar.principal import Presented
+    from sidecar.telemetry.tracing import Context
     from sidecar.server.exchange import Exchange
     from sidecar.server.services import Services
     from sidecar.wire.base import Codec
@@ -41,22 +41,10 @@ def read(exchange: Exchange, services: Services) -> Read:
     started = services.monotonic()
     path, query = paths.canonical(exchange.target)
     codec, parts = wire.match(exchange.method, path)
-    if exchange.body:
-        _media_type(exchange)
     request = WireRequest(exchange.method, path, query, exchange.headers, exchange.body)
     call = codec.read_call(services.new_id(), request, parts)
     call = replace(call, source=presented.source(exchange, services.proxies), trace=_trace(exchange))
     return Read(codec, call, presented.credentials(exchange, query), request_id(exchange.headers, call.id), started)
-
-
-def _media_type(exchange: Exchange) -> None:
-    """JSON in UTF-8 only: a form or a text body would be read one way here and another way upstream."""
-    for name, value in exchange.headers:
-        if name == "content-type":
-            kind, _, parameters = value.partition(";")
-            if kind.strip().lower() == "application/json" and (not parameters or "charset" not in parameters.lower() or "utf-8" in parameters.lower()):
-                return
-    raise WrongMediaType("the body must be `application/json` in UTF-8")
 
 
 def request_id(headers: list[tuple[str, str]], fallback: str) -> str:
@@ -67,7 +55,7 @@ def request_id(headers: list[tuple[str, str]], fallback: str) -> str:
     return fallback
 
 
-def _trace(exchange: Exchange) -> tuple[str, str] | None:
+def _trace(exchange: Exchange) -> Context | None:
     for name, value in exchange.headers:
         if name == "traceparent":
             return tracing.parse(value)

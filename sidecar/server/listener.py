@@ -398,11 +398,11 @@ class Listener:
         if empty is not None and not empty.done() and not self._connections and not self._running:
             empty.set_result(None)
 
-    async def _emptied(self, timeout: float) -> None:
+    async def _emptied(self, seconds: float) -> None:
         if not self._connections and not self._running:
             return
         self._empty = self.loop.create_future()
-        await asyncio.wait((self._empty,), timeout=timeout)
+        await asyncio.wait((self._empty,), timeout=seconds)
 
     def _sweep(self) -> None:
         limits = self.limits

@@ -143,7 +143,7 @@ class Services:
         if decision.principal is None:
             raise ConfigError("a proposal without a principal")
         verdict = judge.judge_tool(active.snapshot, decision.call, decision.principal, tool, now=self.clock(), decision_id=self.new_id())
-        self.recorder.write(verdict)
+        self.recorder.write(verdict, snapshot=active.snapshot.digest)
         self.metrics.decision(verdict)
         if self._on_finished is not None:
             self._on_finished(None, verdict, 200 if verdict.refusal is None else 403, None)
@@ -170,7 +170,7 @@ class Services:
         verdict = judge.judge_reply(
             active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete
         )
-        self.recorder.write(verdict)
+        self.recorder.write(verdict, snapshot=active.snapshot.digest)
         self.metrics.decision(verdict)
         return verdict.refusal
 

@@ -8,7 +8,7 @@ The parts that stay the same from call to call (principals, reasons, member sets
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -64,23 +64,34 @@ class Record:
 
 
 class Memo(Generic[T]):
-    """Rendered pieces by the identity of what they show. Holding the value keeps its identity from being given to another."""
+    """Rendered pieces by the identity of what they show. Keeping the value alive keeps its identity from being given to another."""
 
-    __slots__ = ("_held", "_render")
+    __slots__ = ("_alive", "_pieces", "_render")
 
     def __init__(self, render: Callable[[T], object]) -> None:
         self._render = render
-        self._held: dict[int, tuple[T, orjson.Fragment]] = {}
+        self._pieces: dict[int, orjson.Fragment] = {}
+        self._alive: list[T] = []
 
     def of(self, value: T) -> orjson.Fragment:
         """The JSON of `value`, rendered at most once while it is kept."""
-        held = self._held.get(id(value))
-        if held is not None:
-            return held[1]
-        if len(self._held) >= KEPT:
-            self._held.clear()
-        piece = orjson.Fragment(_dumps(self._render(value)))
-        self._held[id(value)] = (value, piece)
+        piece = self._pieces.get(id(value))
+        return piece if piece is not None else self._keep(value)
+
+    def all(self, values: Sequence[T]) -> list[orjson.Fragment]:
+        """The same for several, without a call for each that is kept."""
+        pieces = self._pieces
+        try:
+            return [pieces[id(value)] for value in values]
+        except KeyError:
+            return [self.of(value) for value in values]
+
+    def _keep(self, value: T) -> orjson.Fragment:
+        if len(self._alive) >= KEPT:
+            self._pieces.clear()
+            self._alive.clear()
+        piece = self._pieces[id(value)] = orjson.Fragment(_dumps(self._render(value)))
+        self._alive.append(value)
         return piece
 
 
@@ -94,7 +105,7 @@ class Writer:
 
     def line(self, decision: Decision, *, snapshot: str = "", request: str = "", mode: str = "enforce") -> bytes:
         """One JSON object without a line end. `snapshot` is the digest decided under, `request` the id the caller sees."""
-        call, principal, reason = decision.call, decision.principal, self._reasons.of
+        call, principal, reasons = decision.call, decision.principal, self._reasons.all
         return _dumps(
             {
                 "v": SCHEMA,
@@ -110,8 +121,8 @@ class Writer:
                 "request": request,
                 "principal": self._principals.of(principal) if principal is not None else None,
                 "call": _call(call, self._members.of(call.members) if call.members else ()),
-                "reasons": [reason(item) for item in decision.reasons],
-                "would": [reason(item) for item in decision.would],
+                "reasons": reasons(decision.reasons),
+                "would": reasons(decision.would) if decision.would else (),
                 "obligations": EMPTY if decision.obligations is NONE else _obligations(decision.obligations),
                 "refusal": _refusal(decision.refusal) if decision.refusal is not None else None,
                 "facts": decision.facts,

@@ -7,10 +7,8 @@ way around a rule; ids keep theirs. Paths come in canonical (`paths.canonical`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.decision import Refusal
 from sidecar.errors import MethodNotAllowed, UnknownPath
 from sidecar.wire import (
     anthropic_count_tokens,
@@ -27,7 +25,12 @@ from sidecar.wire import (
     openai_moderations,
     openai_responses,
 )
-from sidecar.wire.base import Answer, Codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sidecar.decision import Refusal
+    from sidecar.wire.base import Answer, Codec
 
 
 class Endpoint(NamedTuple):
@@ -87,8 +90,8 @@ def match(method: str, path: str) -> tuple[Codec, dict[str, str]]:
 
 
 def family_of(path: str) -> str:
-    """Whose shape a refusal takes on a path that may not even be listed: `openai` | `anthropic` | `gemini`."""
-    low = path.lower()
+    """Whose shape a refusal takes on a path, or a raw target, that may not even be listed: `openai` | `anthropic` | `gemini`."""
+    low = re.sub("/+", "/", path.partition("?")[0].lower())
     if low == "/v1/messages" or low.startswith("/v1/messages/"):
         return "anthropic"
     return "gemini" if _GEMINI.fullmatch(low) else "openai"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.call import Call, Usage
 from sidecar.errors import UpstreamGarbage
 from sidecar.wire import jsonguard
 from sidecar.wire.anthropic_messages import AnthropicMessages
 from sidecar.wire.base import ReplyView
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class AnthropicCountTokens(AnthropicMessages):

@@ -7,9 +7,13 @@ the headers, retries like OpenAI's, and sleeps as long as `retry-after` says. Se
 
 from __future__ import annotations
 
-from sidecar.decision import Refusal
+from typing import TYPE_CHECKING
+
 from sidecar.wire import jsonguard, openai_errors
 from sidecar.wire.base import Answer
+
+if TYPE_CHECKING:
+    from sidecar.decision import Refusal
 
 _KINDS = {
     "unauthenticated": "authentication_error",

@@ -7,19 +7,22 @@ Its parts: `anthropic_blocks` reads what a body says, `anthropic_reply` a whole 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.call import Call, Member, Outgoing, Tool
-from sidecar.decision import Refusal
 from sidecar.errors import CannotCarry, MalformedCall
 from sidecar.segment import Edit
 from sidecar.wire import anthropic_blocks, anthropic_errors, anthropic_reply, fields, jsonguard, pointer, sealed
 from sidecar.wire.anthropic_blocks import Blocks
 from sidecar.wire.anthropic_stream import AnthropicScreen
-from sidecar.wire.base import Answer, ReplyView, StreamScreen, WireRequest
 from sidecar.wire.paths import with_query
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.decision import Refusal
+    from sidecar.wire.base import Answer, ReplyView, StreamScreen, WireRequest
 
 _KNOWN = frozenset({
     "model", "messages", "system", "max_tokens", "metadata", "stop_sequences", "stream", "temperature", "top_k", "top_p", "thinking",

@@ -5,8 +5,7 @@ Its counterpart for streams is `anthropic_stream`; both take `USES` and `replace
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.call import Call, Tool, Usage
 from sidecar.errors import UpstreamGarbage
@@ -14,6 +13,9 @@ from sidecar.segment import Segment
 from sidecar.wire import jsonguard
 from sidecar.wire.anthropic_blocks import Blocks
 from sidecar.wire.base import ReplyView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 USES = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 """Blocks that are proposals. The last two the provider runs by itself: their results come in the same reply."""

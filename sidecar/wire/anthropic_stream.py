@@ -8,15 +8,17 @@ replies is `anthropic_reply`.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sidecar.call import Call, Usage
-from sidecar.decision import Refusal
 from sidecar.errors import MalformedCall, UpstreamCut, UpstreamGarbage
 from sidecar.wire import anthropic_errors, anthropic_reply, jsonguard
 from sidecar.wire.anthropic_reply import USES, WITHHELD
 from sidecar.wire.base import Piece, Proposal, Release
 from sidecar.wire.sse import Event, SseParser, event
+
+if TYPE_CHECKING:
+    from sidecar.call import Call, Usage
+    from sidecar.decision import Refusal
 
 _DELTAS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json", "compaction_delta": "content"}
 

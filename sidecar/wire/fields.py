@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.errors import CannotCarry, MalformedCall, WrongMediaType
 from sidecar.segment import Segment
 from sidecar.wire import jsonguard
-from sidecar.wire.base import WireRequest
 from sidecar.wire.pointer import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sidecar.wire.base import WireRequest
 
 MEDIA_TOKENS = 1_600
 """What one image, sound or file is counted as: the largest single image of the providers' tables. Long files cost more."""

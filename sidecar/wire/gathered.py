@@ -6,11 +6,13 @@ Used where arguments and results are JSON values (Anthropic, Gemini), not JSON i
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sidecar.call import Tool
 from sidecar.segment import Segment
 from sidecar.wire.pointer import escape
+
+if TYPE_CHECKING:
+    from sidecar.call import Tool
 
 NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """A key or an id that can't carry a message."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.call import Call, Member, Outgoing, Usage
 from sidecar.errors import CannotCarry, UpstreamGarbage
-from sidecar.segment import Edit
 from sidecar.wire import fields, jsonguard
 from sidecar.wire.base import ReplyView
-from sidecar.wire.gathered import Found
 from sidecar.wire.gemini_generate import GeminiGenerate, path_of, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.segment import Edit
+    from sidecar.wire.gathered import Found
 
 _INNER = "generateContentRequest"
 

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
-from sidecar.decision import Refusal
+from typing import TYPE_CHECKING
+
 from sidecar.wire import jsonguard, openai_errors, ratelimits
 from sidecar.wire.base import Answer
+
+if TYPE_CHECKING:
+    from sidecar.decision import Refusal
 
 _STATUSES = {
     400: "INVALID_ARGUMENT",

@@ -6,18 +6,21 @@ Its parts: `gemini_names` gives fields one spelling, `gemini_parts` reads what a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sidecar.call import Call, Member, Outgoing
-from sidecar.decision import Refusal
 from sidecar.errors import CannotCarry, MalformedCall
 from sidecar.segment import Edit
 from sidecar.wire import fields, gemini_errors, gemini_names, gemini_parts, gemini_reply, jsonguard, pointer, sealed
-from sidecar.wire.base import Answer, ReplyView, StreamScreen, WireRequest
 from sidecar.wire.gathered import Found
 from sidecar.wire.gemini_stream import GeminiScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.decision import Refusal
+    from sidecar.wire.base import Answer, ReplyView, StreamScreen, WireRequest
 
 _KNOWN = frozenset({"contents", "systemInstruction", "tools", "toolConfig", "safetySettings", "generationConfig", "cachedContent", "model"})
 _NUMBERS = {

@@ -7,15 +7,18 @@ A repeated field may stand as a single object (the API takes it so), hence `each
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.call import Tool
 from sidecar.errors import MalformedCall
 from sidecar.segment import Segment
 from sidecar.wire import fields, gemini_names
-from sidecar.wire.gathered import Found
 from sidecar.wire.pointer import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sidecar.wire.gathered import Found
 
 _FILE = re.compile(r"(?:https://generativelanguage\.googleapis\.com/v1(?:beta)?/)?(files/[A-Za-z0-9_-]{1,128})")
 _ROLES = {

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sidecar.call import Tool, Usage
 from sidecar.errors import MalformedCall, UpstreamGarbage
@@ -14,6 +13,9 @@ from sidecar.segment import Edit
 from sidecar.wire import gemini_parts, jsonguard, pointer
 from sidecar.wire.base import ReplyView
 from sidecar.wire.gathered import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 WITHHELD = "(the call is withheld)"
 _STREAMED = ("partialArgs", "willContinue", "partial_args", "will_continue")

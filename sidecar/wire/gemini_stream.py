@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sidecar.call import Call, Tool, Usage
-from sidecar.decision import Refusal
 from sidecar.errors import UpstreamCut, UpstreamGarbage
 from sidecar.wire import gemini_errors, gemini_reply, jsonguard
 from sidecar.wire.base import Piece, Proposal, Release
-from sidecar.wire.gemini_reply import Place
 from sidecar.wire.sse import Event, SseParser, event
+
+if TYPE_CHECKING:
+    from sidecar.call import Call, Tool, Usage
+    from sidecar.decision import Refusal
+    from sidecar.wire.gemini_reply import Place
 
 _MOST = 1_000
 """Candidates in one stream: more than the API gives, and few enough to count."""

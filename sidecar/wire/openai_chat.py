@@ -8,16 +8,19 @@ is not known passes as a segment of origin `unknown`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sidecar.call import Call, Tool
 from sidecar.errors import MalformedCall
 from sidecar.segment import Segment
 from sidecar.wire import fields, openai_chat_reply
-from sidecar.wire.base import ReplyView, WireRequest
 from sidecar.wire.openai_chat_stream import ChatScreen
 from sidecar.wire.openai_common import OpenAICodec, canonical_arguments, label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.wire.base import ReplyView, WireRequest
 
 ORIGINS = {
     "system": "system",

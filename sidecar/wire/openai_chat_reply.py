@@ -5,8 +5,7 @@ Proposals are numbered by one walk (`_proposals`) that reading and writing share
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -16,6 +15,9 @@ from sidecar.segment import Segment
 from sidecar.wire import fields, jsonguard
 from sidecar.wire.base import ReplyView
 from sidecar.wire.openai_common import custom_tool, function_tool, objects, usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 TOOL_FINISHES = frozenset({"tool_calls", "function_call"})
 _MESSAGE = frozenset({"role", "content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call", "audio"})

@@ -10,19 +10,22 @@ Counterpart for whole replies: `openai_chat_reply.py`. Knows nothing of why a ca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sidecar.call import Tool, Usage
-from sidecar.decision import Refusal
 from sidecar.errors import UpstreamCut, UpstreamGarbage
 from sidecar.wire import jsonguard, openai_errors, sse
 from sidecar.wire.base import Piece, Proposal, Release
 from sidecar.wire.openai_chat_reply import TOOL_FINISHES, tool_of
 from sidecar.wire.openai_common import objects, usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sidecar.call import Tool, Usage
+    from sidecar.decision import Refusal
 
 _DONE = b"[DONE]"
 _TEXTS = ("content", "refusal", "reasoning_content", "reasoning")

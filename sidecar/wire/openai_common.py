@@ -6,16 +6,19 @@ Each endpoint's own file has its tables and its reading. Knows nothing of messag
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sidecar.call import Call, Member, Outgoing, Tool, Usage
-from sidecar.decision import Refusal
 from sidecar.errors import CannotCarry, MalformedCall, UpstreamGarbage
 from sidecar.principal import EMPTY
 from sidecar.segment import Edit, Segment
 from sidecar.wire import fields, jsonguard, openai_errors, paths, pointer
-from sidecar.wire.base import Answer, WireRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.decision import Refusal
+    from sidecar.wire.base import Answer, WireRequest
 
 HEADERS = {
     "openai-beta": re.compile(r"[a-z_]+=v[0-9]+(?:,[a-z_]+=v[0-9]+)*"),
@@ -25,6 +28,8 @@ HEADERS = {
 
 _LABEL = re.compile(r"[A-Za-z0-9_.:|/@=+-]{0,256}")
 _LONG = 64
+_CHOSEN = frozenset({"reasoning_effort", "verbosity", "service_tier", "tool_choice", "truncation", "encoding_format", "prompt_cache_retention"})
+"""Parameters whose texts come from the dialect's own short lists; all other texts are the caller's."""
 
 
 class OpenAICodec:
@@ -104,7 +109,7 @@ class OpenAICodec:
             kind = type(value)
             if canonical is not None and kind is not dict:
                 found[canonical] = value
-                if kind is list or (kind is str and len(value) > _LONG):
+                if kind is list or (kind is str and (canonical not in _CHOSEN or len(value) > _LONG)):
                     segments.append(Segment("/" + name, "", "input", fields.as_text(value)))
             elif canonical is not None or name in self.known:
                 segments.append(Segment("/" + name, "", "input", fields.as_text(value)))

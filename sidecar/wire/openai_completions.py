@@ -7,19 +7,22 @@ Counterpart: `openai_chat.py`, which shares the sampling parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
 from sidecar.call import Call, Usage
-from sidecar.decision import Refusal
 from sidecar.errors import MalformedCall, UpstreamCut, UpstreamGarbage
 from sidecar.segment import Segment
 from sidecar.wire import fields, jsonguard, openai_errors, sse
 from sidecar.wire.base import Piece, Release, ReplyView, WireRequest
 from sidecar.wire.openai_chat import SAMPLING
 from sidecar.wire.openai_common import OpenAICodec, objects, usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.decision import Refusal
 
 
 class Completions(OpenAICodec):

@@ -4,18 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import orjson
 
 from sidecar.call import Call
 from sidecar.errors import UpstreamGarbage
-from sidecar.segment import Segment
 from sidecar.wire import fields
 from sidecar.wire.base import ReplyView, WireRequest
 from sidecar.wire.openai_common import OpenAICodec, refuse_stream, usage_of
 from sidecar.wire.openai_completions import read_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.segment import Segment
 
 
 class Embeddings(OpenAICodec):

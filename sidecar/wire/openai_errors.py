@@ -6,11 +6,15 @@ The SDKs (openai-python 3.54) tell errors apart by HTTP status alone, read `code
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import orjson
 
-from sidecar.decision import Refusal
 from sidecar.wire import ratelimits, sse
 from sidecar.wire.base import Answer
+
+if TYPE_CHECKING:
+    from sidecar.decision import Refusal
 
 # kind -> (type, code); an empty code means the refusal's own.
 _SHAPES = {

@@ -6,15 +6,17 @@ replies; only a request's items are rewritten (JSON in strings, canonically).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.call import Tool
 from sidecar.segment import Segment
 from sidecar.wire import fields
 from sidecar.wire.openai_chat import ORIGINS
 from sidecar.wire.openai_common import arguments, canonical_arguments, custom_tool, function_tool, label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _TEXTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 _MEDIA = {"input_image": "image", "input_file": "file", "input_audio": "audio", "computer_screenshot": "image", "output_audio": "audio"}

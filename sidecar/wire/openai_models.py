@@ -8,19 +8,22 @@ OpenAI and Anthropic share the path; a caller that sends `anthropic-version` get
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
 from sidecar.call import Call, Member
-from sidecar.decision import Refusal
 from sidecar.errors import CannotCarry
-from sidecar.segment import Edit
 from sidecar.wire import fields, openai_errors
 from sidecar.wire.base import Answer, ReplyView, WireRequest
 from sidecar.wire.openai_common import refuse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.decision import Refusal
+    from sidecar.segment import Edit
 
 _MARK = "anthropic-version"
 _ALLOWED = {_MARK: re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")}

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sidecar.call import Call
 from sidecar.errors import UpstreamGarbage
@@ -13,6 +12,9 @@ from sidecar.segment import Segment
 from sidecar.wire import fields, jsonguard
 from sidecar.wire.base import ReplyView, WireRequest
 from sidecar.wire.openai_common import OpenAICodec, refuse_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_MODEL = "omni-moderation-latest"
 """What the provider takes where the caller names none; the sidecar always names one."""

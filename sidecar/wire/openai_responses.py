@@ -9,17 +9,20 @@ A response's id is minted by its provider and belongs to who made it: calls name
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from sidecar.call import Call, Member, Outgoing
 from sidecar.errors import CannotCarry, MalformedCall
 from sidecar.segment import Edit, Segment
 from sidecar.wire import fields, openai_responses_reply, paths
-from sidecar.wire.base import ReplyView, WireRequest
 from sidecar.wire.openai_common import OpenAICodec
 from sidecar.wire.openai_items import Reading, read_item, read_tool
 from sidecar.wire.openai_responses_stream import ResponsesScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.wire.base import ReplyView, WireRequest
 
 _WORD = re.compile(r"[A-Za-z0-9_.\[\]]{1,128}")
 _QUERY = {

@@ -5,8 +5,7 @@ Also reads what `DELETE` and `input_items` answer. Counterpart for streams: `ope
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -15,6 +14,9 @@ from sidecar.wire import jsonguard
 from sidecar.wire.base import ReplyView
 from sidecar.wire.openai_common import objects, usage_of
 from sidecar.wire.openai_items import Reading, proposal, read_item
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def read(data: bytes) -> ReplyView:
@@ -61,8 +63,8 @@ def message_item(item: Mapping[str, Any], text: str, status: str = "completed") 
 
 
 def message_id(item: Mapping[str, Any]) -> str:
-    """`fc_123` → `msg_123`."""
-    return "msg_" + str(item.get("id") or item.get("call_id") or "0").partition("_")[2]
+    """`fc_123` → `msg_fc_123`: the SDKs refuse two items with one id."""
+    return f"msg_{item.get('id') or item.get('call_id') or 0}"
 
 
 def finish_of(response: Mapping[str, Any]) -> tuple[str, ...]:

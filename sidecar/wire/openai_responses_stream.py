@@ -8,20 +8,23 @@ leaves as its own bytes. Items that only a final event tells of are judged there
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from sidecar.call import Tool, Usage
-from sidecar.decision import Refusal
 from sidecar.errors import UpstreamCut, UpstreamGarbage
 from sidecar.wire import jsonguard, openai_errors, sse
 from sidecar.wire.base import Piece, Proposal, Release
 from sidecar.wire.openai_common import objects, usage_of
 from sidecar.wire.openai_items import proposal
 from sidecar.wire.openai_responses_reply import finish_of, message_id, message_item, minted_by
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.decision import Refusal
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled", "error"})
 _ARGUMENTS = {

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.errors import CannotCarry
-from sidecar.segment import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.segment import Edit
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _BAD_ESCAPE = re.compile(r"~(?![01])")

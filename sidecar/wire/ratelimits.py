@@ -7,10 +7,13 @@ policies are named by metric and window. Money is left out: no dialect has a hea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from sidecar.need import Level
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sidecar.need import Level
 
 Headers = tuple[tuple[str, str], ...]
 

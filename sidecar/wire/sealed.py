@@ -5,12 +5,15 @@ A sealed block may be taken out or replaced whole. Each dialect says what is sea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.errors import CannotCarry
-from sidecar.segment import Edit
 from sidecar.wire import pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sidecar.segment import Edit
 
 
 def refuse(body: Any, edits: Sequence[Edit], sealed: Callable[[dict[str, Any]], bool]) -> None:

@@ -1,6 +1,6 @@
 """Runs `Test` documents over the real ladder: for `sidecar test`, and before every swap of a configuration.
 
-A row of expectations is a matrix of principals × calls; each cell is one case. Counterpart: `fixtures.py`, which answers the needs.
+A row of expectations is a matrix of principals by calls; each cell is one case. Counterpart: `fixtures.py`, which answers the needs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _row(snapshot: Snapshot, test: Document, row: Expectation, index: int) -> It
     for who in _chosen(row.principal, spec.principals):
         for what in _chosen(row.call, spec.calls):
             detail = _case(snapshot, spec.principals[who], spec.calls[what], row, now)
-            yield CaseResult(f"{test.name}: {who} × {what}", not detail, detail, position)
+            yield CaseResult(f"{test.name}: {who} / {what}", not detail, detail, position)
 
 
 def _chosen(names: Sequence[str], known: Mapping[str, object]) -> Sequence[str]:
@@ -115,7 +115,7 @@ def without(what: TestCall, paths: Sequence[str]) -> TestCall:
             root = "body"
         held = getattr(what, root, None)
         if isinstance(held, Mapping) and names:
-            what = replace(what, **{root: _less(held, names)})
+            what = replace(what, **{root: _less(held, names)})  # type: ignore[arg-type]  # the field it was read from
     return what
 
 

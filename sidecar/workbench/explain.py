@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sidecar.config.documents import TestCall, TestPrincipal, TestReply
-from sidecar.errors import MalformedCall
+from sidecar.errors import CallError
 from sidecar.evaluate import why
 from sidecar.workbench import cases
 
@@ -22,9 +22,11 @@ TOP = frozenset({"principal", "call", "quota", "now"})
 
 
 def explain(snapshot: Snapshot, data: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """The tree of `evaluate.why` for this call. `now` (Unix seconds) holds unless the JSON names a time. Raises CallError."""
+    """The tree of `evaluate.why` for this call. `now` (Unix seconds) holds unless the JSON names a time. Raises ValueError."""
+    if not isinstance(data, Mapping):
+        raise ValueError("this is no JSON object")  # noqa: TRY004  it is the data that is wrong, not a program
     if strange := sorted(set(data) - TOP):
-        raise MalformedCall(f"`{strange[0]}` is none of {', '.join(sorted(TOP))}")
+        raise ValueError(f"`{strange[0]}` is none of {', '.join(sorted(TOP))}")
     who = _made(TestPrincipal, {"id": "anonymous", **_mapping(data, "principal")})
     what = _mapping(data, "call")
     told = what.get("reply")
@@ -32,24 +34,27 @@ def explain(snapshot: Snapshot, data: Mapping[str, Any], now: float) -> dict[str
         what["reply"] = _made(TestReply, dict(told))
     when = data.get("now", now)
     if isinstance(when, bool) or not isinstance(when, int | float):
-        raise MalformedCall("`now` is a time in Unix seconds")
-    decision = cases.decide(snapshot, who, _made(TestCall, what), _mapping(data, "quota"), float(when))
+        raise ValueError("`now` is a time in Unix seconds")  # noqa: TRY004  as above
+    try:
+        decision = cases.decide(snapshot, who, _made(TestCall, what), _mapping(data, "quota"), float(when))
+    except CallError as error:
+        raise ValueError(error.message) from error
     return why.tree(snapshot, decision)
 
 
 def _mapping(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = data.get(name, {})
     if not isinstance(value, Mapping):
-        raise MalformedCall(f"`{name}` must be an object")
+        raise ValueError(f"`{name}` must be an object")  # noqa: TRY004  as above
     return dict(value)
 
 
 def _made(shape: type[T], values: dict[str, Any]) -> T:
     known = {field.name for field in fields(shape)}
     if strange := sorted(set(values) - known):
-        raise MalformedCall(f"`{strange[0]}` is none of {', '.join(sorted(known))}")
+        raise ValueError(f"`{strange[0]}` is none of {', '.join(sorted(known))}")
     listed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
-        return shape(**listed)
+        return shape(**listed)  # type: ignore[arg-type]  # shapes are the readers' to check
     except TypeError as error:
-        raise MalformedCall("a field that is needed is missing") from error
+        raise ValueError("a field that is needed is missing") from error

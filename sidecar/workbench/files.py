@@ -8,13 +8,16 @@ directory is an error and not a file less: nobody would miss the rules in it unt
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar.config.diagnostics import Diagnostic, Position
 from sidecar.config.load import LayerFiles
 from sidecar.config.source import MAX_BYTES
 from sidecar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 SUFFIXES = (".yaml", ".yml")
 Fingerprint = tuple[tuple[str, int, int, int], ...]

@@ -6,7 +6,6 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,7 +13,6 @@ import orjson
 
 from sidecar import wire
 from sidecar.call import Call, Outgoing, Tool
-from sidecar.config.documents import TestCall, TestPrincipal
 from sidecar.errors import MalformedCall
 from sidecar.evaluate import ladder
 from sidecar.need import Exhausted, Level, Owned, Reserve, Reserved, Unauthenticated, Unavailable, Verify
@@ -24,10 +22,11 @@ from sidecar.wire import pointer
 from sidecar.wire.base import WireRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sidecar.call import Member
     from sidecar.compiler.snapshot import Snapshot
+    from sidecar.config.documents import TestCall, TestPrincipal
     from sidecar.decision import Decision
     from sidecar.need import Need, Steps
     from sidecar.wire.base import Codec
@@ -75,7 +74,7 @@ def call(snapshot: Snapshot, made: TestCall, name: str) -> tuple[Call, Codec]:
     """The call as its codec reads it, or as it is told. Raises CallError for a body that the dialect does not take, or no dialect."""
     source = Source(**made.source)  # type: ignore[arg-type]
     if made.dialect:
-        codec = wire.CODECS.get(made.dialect)
+        codec = next((endpoint.codec for endpoint in wire.ENDPOINTS if endpoint.codec.name == made.dialect), None)
         if codec is None:
             raise MalformedCall(f"no dialect is called `{made.dialect}`")
         return replace(_read(codec, made, name), source=source), codec

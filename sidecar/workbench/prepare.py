@@ -15,6 +15,7 @@ from sidecar.workbench import cases
 
 if TYPE_CHECKING:
     from sidecar.compiler.snapshot import Snapshot
+    from sidecar.config.document import Document
 
 
 class Prepared(NamedTuple):
@@ -24,6 +25,7 @@ class Prepared(NamedTuple):
     diagnostics: tuple[Diagnostic, ...]
     layers: tuple[LayerFiles, ...] = ()
     broken: frozenset[str] = frozenset()
+    documents: tuple[Document, ...] = ()
 
 
 def prepare(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Prepared:
@@ -44,7 +46,8 @@ def compiled(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: floa
     diagnostics = (*loaded.diagnostics, *compilation.diagnostics)
     if compilation.snapshot is None:
         return _failed(layers, diagnostics)
-    return Prepared(compilation.snapshot, diagnostics, tuple(layers))
+    documents = tuple(document for layer in loaded.layers for document in layer.documents)
+    return Prepared(compilation.snapshot, diagnostics, tuple(layers), documents=documents)
 
 
 def _failed(layers: Sequence[LayerFiles], diagnostics: Sequence[Diagnostic]) -> Prepared:

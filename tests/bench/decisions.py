@@ -48,7 +48,7 @@ CODEC, PARTS = wire.match("POST", "/v1/chat/completions")
 def once(snapshot):
     """One decision, in nanoseconds: the call is read before the clock starts."""
     id = IDS()
-    call = CODEC.read_call(id, WireRequest("POST", "/v1/chat/completions", (), (), BODIES[len(id) % 64]), PARTS)
+    call = CODEC.read_call(id, WireRequest("POST", "/v1/chat/completions", (), [("content-type", "application/json")], BODIES[len(id) % 64]), PARTS)
     now = time.time()
     begin = time.perf_counter_ns()
     steps = ladder.decide(snapshot, call, (Presented("bearer", "x"),), codec=CODEC, now=now, decision_id=id)

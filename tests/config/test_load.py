@@ -1,5 +1,8 @@
 """Layers as a whole."""
 
+import json
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +54,12 @@ def test_an_exception_lifts_rules_of_its_own_layer_only():
     lifts = document("Exception", "{lifts: Policy/x/r, reason: A, approvedBy: b, expires: 2026-12-01T00:00:00Z}")
     assert load([("a", [("f", (POLICY + lifts).encode())])], {}, NOW).diagnostics == ()
     assert [item.code for item in load([("a", [("f", POLICY.encode())]), ("b", [("f", lifts.encode())])], {}, NOW).diagnostics] == ["lifts"]
+
+
+@pytest.mark.parametrize("name", ["Upper", "a b", "-a", "", "a/b", "\u0430", "a\u200b", "a\n", "x" * 128])
+def test_names_are_plain(name):
+    text = document("Settings", "{}", json.dumps(name)).replace("name: ", "name: ")
+    assert [item.code for item in load([("", [("f", text.encode())])], {}, NOW).diagnostics] == ["name"]
 
 
 @settings(max_examples=150)

@@ -133,4 +133,4 @@ def test_the_order_of_errors_is_that_of_the_file():
     found = read("f", b"a: !x 1\nb: !y 2\nc: *z\n")
     assert [item.position.line for item in found.diagnostics] == [1, 2, 3]
     assert not found.lost
-    assert source.BAD == found.roots[0].entries["a"][1].style
+    assert found.roots[0].entries["a"][1].style == source.BAD

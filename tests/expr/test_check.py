@@ -1,6 +1,8 @@
 """The checker: everything wrong is told before anything runs, at its place and with help."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar import expr
 from sidecar.expr import BOOL, DOUBLE, DYN, INT, STRING, ExprError, list_of, map_of
@@ -79,6 +81,7 @@ def test_one_mistake_is_told_once():
         "call.?tool.name.orValue('') == 'x'",
         "principal.claims.?level.orValue(0) > 3",
         "has(principal.claims.tier) && principal.claims.tier == 'gold'",
+        "principal.claims.tier == 'gold'",
         "has(call.args) && has(call.args.path) && path.within(call.args.path, '/srv')",
         "call.params.temperature <= 1",
         "variables.cheap",
@@ -99,7 +102,6 @@ def test_a_guarded_optional_field_is_accepted(source):
         "(has(call.tool) || call.tokens > 1) && call.tool.name == 'x'",
         "has(call.agent) && call.tool.name == 'x'",
         "has(call.tool.name)",
-        "principal.claims.tier == 'gold'",
         "principal.groups.exists(call, has(call.tool)) && call.tool.name == 'x'",
     ],
 )
@@ -155,3 +157,22 @@ def test_cost_grows_with_what_is_done():
     assert cost("true") == 0
     assert 0 < cost("call.tokens < 5") < cost("call.tokens < 5 && call.stream") < cost("principal.groups.exists(g, g == 'a')")
     assert cost("principal.groups.all(a, " * 8 + "true" + ")" * 8) == 10**9
+
+
+PIECES = [
+    "call", "principal", ".tool", ".?tool", ".name", ".params", ".x", ".groups", "[0]", "['a']", " && ", " || ", "!", "has(", "(", ")", " == ", " < ", " + ", " in ",
+    "1", "1.5", "'a'", "[1]", "{'a': 1}", "null", ".exists(g, ", ".map(x, ", ".size()", "size(", ".startsWith(", ".matches('a')", " ? ", " : ", "now", "cel.bind(v, ", ", ", "reply", "math.abs(",
+]  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_garbage_raises_only_the_one_error_and_the_rest_compiles(source):
+    try:
+        program = expr.compile(source, REQUEST, result=DYN)
+    except ExprError as error:
+        found = error.problems
+    else:
+        found = ()
+        assert program.source == source
+    assert all(p.message and not p.message.endswith(".") and 1 <= p.column < p.end_column for p in found)

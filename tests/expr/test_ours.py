@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from sidecar import expr
 from sidecar.expr import DYN, STRING, Declarations, Fault
 from sidecar.expr.ours import clean, within
-from sidecar.expr.values import EvalError
 
 TEXT = Declarations({"s": STRING, "t": STRING})
 
@@ -139,7 +138,3 @@ def test_any_text_is_an_answer_or_an_error(text):
     for source in ["path.clean(s)", "url.host(s)", "url.private(s)", "net.inRange(s, '10.0.0.0/8')", "net.inRange('10.0.0.1', s)", "semver.compare(s, s)"]:
         got = run(source, text)
         assert isinstance(got, Fault | bool | int | str)
-    try:
-        assert clean(text)
-    except EvalError as error:
-        assert text not in str(error) or len(text) < 3

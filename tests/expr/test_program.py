@@ -156,8 +156,15 @@ def test_an_optional_field_that_is_none_is_absent():
 
 
 @pytest.mark.parametrize(
-    "moment", [datetime(2026, 5, 1, 22, 30, tzinfo=UTC), datetime(2026, 5, 1, 22, 30), 1777674600, 1777674600.0, Timestamp(1777674600 * 10**9)]
-)  # noqa: DTZ001 naive counts as UTC
+    "moment",
+    [
+        datetime(2026, 5, 1, 22, 30, tzinfo=UTC),
+        datetime(2026, 5, 1, 22, 30, tzinfo=UTC).replace(tzinfo=None),
+        1777674600,
+        1777674600.0,
+        Timestamp(1777674600 * 10**9),
+    ],
+)
 def test_a_timestamp_may_be_bound_as_datetime_or_seconds(moment):
     source = "now.getHours() == 22 && now.getHours('Europe/Berlin') == 0 && now > timestamp('2026-05-01T22:29:59Z') && now.getDayOfWeek() == 5"
     assert run(source, TYPED, now=moment) is True
@@ -170,6 +177,10 @@ def test_a_binding_that_is_not_of_its_declared_type_is_a_fault_and_never_true():
         ("b", {"b": "yes"}),
         ("b && true", {"b": 1}),
         ("b || b", {"b": 1}),
+        ("bool(b) && true", {"b": 1}),
+        ("dyn(m).transformMapEntry(k, v, dyn(v)) && true", {"m": {"a": {}}}),
+        ("cel.bind(t, b, t) && true", {"b": "no"}),
+        ("(b ? b : b) && true", {"b": "no"}),
         ("words.exists(w, w == 'a')", {"words": 7}),
         ("'a' in words", {"words": "abc"}),
         ("s.contains('a')", {"s": ["a"]}),
@@ -270,9 +281,9 @@ CALLS = ["size({})", "string({})", "int({})", "double({})", "type({})", "{}.exis
 SOURCES = st.recursive(
     LEAVES,
     lambda inner: (
-        st.tuples(inner, st.sampled_from(OPERATORS), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
-        | st.tuples(st.sampled_from(CALLS), inner).map(lambda t: t[0].format(t[1]))
-        | st.tuples(inner, inner, inner).map(lambda t: f"({t[0]} ? {t[1]} : {t[2]})")
+        st.tuples(inner, st.sampled_from(OPERATORS), inner).map(lambda t: f"(dyn({t[0]}) {t[1]} dyn({t[2]}))")
+        | st.tuples(st.sampled_from(CALLS), inner).map(lambda t: t[0].format(f"dyn({t[1]})"))
+        | st.tuples(inner, inner, inner).map(lambda t: f"(dyn({t[0]}) ? dyn({t[1]}) : dyn({t[2]}))")
     ),
     max_leaves=6,
 )

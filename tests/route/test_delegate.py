@@ -1,7 +1,9 @@
 """`core: delegate`, and the table of cores."""
 
 import asyncio
+import importlib.metadata
 from importlib.metadata import EntryPoint, EntryPoints
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,12 +90,12 @@ async def test_it_needs_the_url_of_a_gateway(gateway):
 
 def provide(monkeypatch, *points):
     found = EntryPoints(EntryPoint(name, value, route.GROUP) for name, value in points)
-    monkeypatch.setattr(route, "entry_points", lambda group: found.select(group=group))
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: found.select(group=group))
 
 
 @pytest.mark.parametrize("name", sorted(route.CORES))
 def test_built_in_cores_need_no_entry_point(name, monkeypatch):
-    monkeypatch.setattr(route, "entry_points", lambda group: pytest.fail("looked for entry points"))
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: pytest.fail("looked for entry points"))
     assert route.load(name) is route.CORES[name]
 
 
@@ -125,3 +127,21 @@ def test_a_built_in_name_cannot_be_taken_over_by_an_entry_point(monkeypatch):
 
 def test_every_failure_of_an_upstream_has_a_name_in_the_metrics():
     assert [outcome(UpstreamTimeout()), outcome(UpstreamCut())] == ["timeout", "cut"]
+
+
+class Routes:
+    """What `strategies` reads of a snapshot; counts how often routes are matched."""
+
+    def __init__(self):
+        self.asked = []
+
+    def route(self, family, asked):
+        self.asked.append((family, asked))
+        return SimpleNamespace(spec=SimpleNamespace(strategy="weighted")) if asked == "gpt-4o" else None
+
+
+def test_a_names_strategy_is_its_routes_and_is_looked_up_once():
+    routes = Routes()
+    of = route.strategies(routes)
+    assert [of("openai", name) for name in ("gpt-4o", "other", "gpt-4o", "other")] == ["weighted", "priority"] * 2
+    assert len(routes.asked) == 2

@@ -86,7 +86,7 @@ def test_the_kept_pieces_are_bounded():
     memo = record.Memo(lambda value: value)
     values = [[number] for number in range(record.KEPT + 10)]
     assert [bytes(orjson.dumps(memo.of(value))) for value in values] == [orjson.dumps(value) for value in values]
-    assert len(memo._held) <= record.KEPT
+    assert len(memo._alive) == len(memo._pieces) <= record.KEPT
 
 
 def test_a_name_the_caller_chose_is_cut_short(decision):

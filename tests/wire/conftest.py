@@ -1,15 +1,20 @@
 """Builders for the OpenAI tests: requests, chunks, and a driver that feeds a screen and answers its proposals."""
 
+import itertools
+
 import orjson
 import pytest
 
 from sidecar.decision import Refusal
 from sidecar.wire.base import Proposal, Release, WireRequest
 
+
 class Kit:
     """Given to the tests as the fixture `kit`."""
 
-    REFUSAL = Refusal(kind="policy", status=403, code="policy_denied", message="Not here.", rule="files/only-srv", help="https://wiki.example/x", decision="dec_1")
+    REFUSAL = Refusal(
+        kind="policy", status=403, code="policy_denied", message="Not here.", rule="files/only-srv", help="https://wiki.example/x", decision="dec_1"
+    )
 
     @staticmethod
     def request(body, path="/v1/chat/completions", method="POST", headers=(("content-type", "application/json"),), query=()):
@@ -44,17 +49,13 @@ class Kit:
     @staticmethod
     def chunks(out):
         """The JSON of every data event."""
-        found = []
-        for block in out.split(b"\n\n"):
-            for line in block.split(b"\n"):
-                if line.startswith(b"data: ") and line != b"data: [DONE]":
-                    found.append(orjson.loads(line[6:]))
-        return found
+        lines = (line for block in out.split(b"\n\n") for line in block.split(b"\n"))
+        return [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: ") and line != b"data: [DONE]"]
 
     @staticmethod
     def cut(data, places):
         marks = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-        return [data[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+        return [data[a:b] for a, b in itertools.pairwise(marks)]
 
 
 @pytest.fixture(scope="session")

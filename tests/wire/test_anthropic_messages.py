@@ -325,6 +325,17 @@ def test_garbage_raises_only_call_errors(body):
         pass
 
 
+def test_the_deepest_body_that_parses_is_read():
+    value: Any = "DEEP"
+    for _ in range(60):
+        value = [{"type": "tool_result", "tool_use_id": "t", "content": value}]
+    assert "DEEP" in seen(said(value))
+    value = "DEEP"
+    for _ in range(120):
+        value = [{"x": value}]
+    assert "DEEP" in seen(read({"messages": [{"role": "user", "content": [{"type": "new", "v": value}]}]}))
+
+
 def test_counting_is_an_operation_of_its_own_and_costs_nothing():
     codec = anthropic_count_tokens.CODEC
     call = codec.read_call("c", request({**FULL, "stream": True}), {})

@@ -305,6 +305,13 @@ def test_counting_reads_both_forms_and_costs_nothing(body):
         codec.read_reply(call, b'{"totalTokens": "7"}')
 
 
+def test_the_deepest_body_that_parses_is_read():
+    value: Any = "DEEP"
+    for _ in range(120):
+        value = [{"snake_case": value}]
+    assert "DEEP" in {s.text for s in read({"contents": [{"parts": [{"new_part": value}]}]}).segments}
+
+
 def test_counting_for_another_model_than_the_paths_is_refused():
     with pytest.raises(MalformedCall):
         read({"generateContentRequest": {"model": "models/other", "contents": []}}, "/v1beta/models/gemini-x:countTokens")

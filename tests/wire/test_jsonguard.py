@@ -34,7 +34,7 @@ def reference(text: str):
 
 
 SPACE = st.sampled_from(["", "", " ", "\n", "\t "])
-CHARS = st.sampled_from(["a", "A", "b", '\\"', "\\u0022", "\\u0041", "ß", "\\u00df", "ss", "\\\\u0022", "\\n", "0", "ſ", "s", "K"])
+CHARS = st.sampled_from(["a", "A", "b", '\\"', "\\u0022", "\\u0041", "ß", "\\u00df", "ss", "\\\\u0022", "\\n", "0", "\u017f", "s", "K"])
 STRINGS = st.lists(CHARS, max_size=3).map(lambda chars: '"' + "".join(chars) + '"')
 NUMBERS = st.one_of(
     st.integers(-(2**65), 2**65).map(str),
@@ -92,7 +92,7 @@ def test_garbage_raises_only_the_error_it_was_asked_to_raise(data):
         b'{"x":{"model":"m","MODEL":"n"}}',
         b'{"a":1,"\\u0061":2}',
         b'{"a":"\\u0022\\u0022","b":1,"b":2}',
-        '{"ſ":1,"s":2}'.encode(),
+        '{"\u017f":1,"s":2}'.encode(),
         b'{"a":18446744073709551616}',
         b"[-9223372036854775809]",
         b"18446744073709551616",

@@ -37,7 +37,7 @@ TWO_CALLS = [
     tool_chunk(call(1, text='{"path":"ALL-OF-IT"}')),
     tool_chunk(call(2, id="c2", name="read", text='{"path":"/srv/b"}')),
     chunk({}, finish="tool_calls"),
-    chunk(usage={"prompt_tokens": 5, "completion_tokens": 6}),
+    chunk(usage={"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}),
 ]
 ALL_AT_ONCE = [
     tool_chunk(
@@ -48,7 +48,7 @@ ALL_AT_ONCE = [
         content="Sure.",
         finish="tool_calls",
     ),
-    chunk(usage={"prompt_tokens": 5, "completion_tokens": 6}),
+    chunk(usage={"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}),
 ]
 INTERLEAVED = [
     chunk({"role": "assistant", "content": "A"}, index=0),
@@ -61,7 +61,11 @@ INTERLEAVED = [
     chunk({}, index=1, finish="tool_calls"),
 ]
 ONLY_ONE = [chunk({"role": "assistant"}), tool_chunk(call(0, id="c1", name="wipe", text='{"path":"ALL-OF-IT"}')), chunk({}, finish="tool_calls")]
-OLD = [chunk({"role": "assistant", "function_call": {"name": "wipe", "arguments": ""}}), chunk({"function_call": {"arguments": '{"path":"ALL-OF-IT"}'}}), chunk({}, finish="function_call")]
+OLD = [
+    chunk({"role": "assistant", "function_call": {"name": "wipe", "arguments": ""}}),
+    chunk({"function_call": {"arguments": '{"path":"ALL-OF-IT"}'}}),
+    chunk({}, finish="function_call"),
+]
 STREAMS = {"two": TWO_CALLS, "at once": ALL_AT_ONCE, "interleaved": INTERLEAVED, "one": ONLY_ONE, "old": OLD}
 
 
@@ -94,7 +98,11 @@ def test_what_nothing_touches_is_released_as_its_own_bytes(kit, name):
         assert kit.drive(screen(), [stream(kit, name)], lambda tool: None)[0] == stream(kit, name)
 
 
-@given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 5000), max_size=10), st.sampled_from([no_wiping, lambda tool: None, lambda tool: "[nothing at all]"]))
+@given(
+    st.sampled_from(sorted(STREAMS)),
+    st.lists(st.integers(0, 5000), max_size=10),
+    st.sampled_from([no_wiping, lambda tool: None, lambda tool: "[nothing at all]"]),
+)
 def test_any_split_of_the_bytes_gives_the_same_stream_and_the_same_proposals(kit, name, places, verdict):
     data = stream(kit, name)
     assert kit.drive(screen(), kit.cut(data, places), verdict) == kit.drive(screen(), [data], verdict)
@@ -139,7 +147,7 @@ def test_two_choices_flow_past_each_other(kit):
     assert made.feed(pieces[0] + pieces[1]) == [Release(pieces[0] + pieces[1])]
     assert made.feed(pieces[2]) == []
     assert made.feed(pieces[3]) == [Release(pieces[3])]
-    out, _ = kit.drive(screen(), pieces + [DONE], no_wiping)
+    out, _ = kit.drive(screen(), [*pieces, DONE], no_wiping)
     first, second = client_sees(kit, out).choices
     assert (first.message.content, first.finish_reason, first.message.tool_calls[0].id) == ("Astill A", "tool_calls", "y0")
     assert (second.message.content, second.finish_reason, second.message.tool_calls) == ("B\n\n[wiping is not allowed]", "stop", None)
@@ -249,7 +257,11 @@ def test_a_stream_with_two_readings_is_garbage(kit, items):
                 found = made.resolve(None)
 
 
-@given(st.lists(st.binary(max_size=30) | st.sampled_from([b"data: {}\n\n", b"data: [DONE]\n\n", b"\n\n", b"data: ", b'{"choices":[{"delta":{"tool_calls":[{}]}}]}'])))
+@given(
+    st.lists(
+        st.binary(max_size=30) | st.sampled_from([b"data: {}\n\n", b"data: [DONE]\n\n", b"\n\n", b"data: ", b'{"choices":[{"delta":{"tool_calls":[{}]}}]}'])
+    )
+)
 def test_garbage_raises_only_upstream_errors(pieces):
     made = screen()
     try:

@@ -96,7 +96,9 @@ def test_ids_keep_their_case_and_literals_do_not():
     assert wire.match("GET", "/V1/Responses/resp_AbC") == (wire.match("DELETE", "/v1/responses/resp_AbC")[0], {"id": "resp_AbC"})
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/v1/responses/a/b", "/v1/responses/r%3Ax", "/chat/completions"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/v1/responses/a/b", "/v1/responses/r%3Ax", "/chat/completions"]
+)
 def test_what_is_not_listed_is_unknown(path):
     with pytest.raises(UnknownPath):
         wire.match("POST", path)
@@ -119,6 +121,8 @@ def test_a_known_path_with_another_method_is_told_so(method, path):
         ("/v1/messages", "anthropic"),
         ("/V1/Messages/count_tokens", "anthropic"),
         ("/v1/messagesx", "openai"),
+        ("//v1//messages?beta=true", "anthropic"),
+        ("/V1/messages/", "anthropic"),
         ("/v1beta/x", "gemini"),
         ("/v1/models/g:generateContent", "gemini"),
         ("/v1/models/g:countTokens", "gemini"),

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,7 +7,9 @@ from hypothesis import strategies as st
 from sidecar.errors import UpstreamGarbage
 from sidecar.wire import sse
 
-LINES = st.sampled_from([b"data: {}", b"data:x", b"data", b"data:  two", b"event: ping", b"id: 7", b"id: a\0b", b": hello", b"retry: 10", b"other: 1", b"", b"\xff"])
+LINES = st.sampled_from(
+    [b"data: {}", b"data:x", b"data", b"data:  two", b"event: ping", b"id: 7", b"id: a\0b", b": hello", b"retry: 10", b"other: 1", b"", b"\xff"]
+)
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 STREAMS = st.builds(
     lambda bom, pairs: bom + b"".join(line + end for line, end in pairs),
@@ -16,7 +20,7 @@ STREAMS = st.builds(
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     marks = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(marks)]
 
 
 def events(pieces: list[bytes]) -> list[sse.Event]:

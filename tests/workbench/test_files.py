@@ -1,7 +1,5 @@
 """Directories to layers."""
 
-import os
-
 import pytest
 
 from sidecar.errors import ConfigError
@@ -73,7 +71,7 @@ def test_the_fingerprint_changes_with_every_change(tmp_path):
     second = fingerprint([str(layer)])
     (layer / "a.yaml").write_text("22")
     third = fingerprint([str(layer)])
-    os.replace(layer / "b.yaml", layer / "c.yaml")
+    (layer / "b.yaml").rename(layer / "c.yaml")
     fourth = fingerprint([str(layer)])
     assert len({first, second, third, fourth}) == 4
     assert fingerprint([str(tmp_path / "missing")]) == ((str(tmp_path / "missing"), 0, 0, 0),)

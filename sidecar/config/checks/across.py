@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.config import documents
 from sidecar.config.checks.settings import is_loopback
 from sidecar.config.diagnostics import Diagnostic
-from sidecar.config.document import Document
 from sidecar.config.validate import near
+
+if TYPE_CHECKING:
+    from sidecar.config.document import Document
 
 FIRST_LAYER_ONLY = ("Settings", "Identity", "Upstream", "Route")
 AT_MOST_ONE = ("Settings", "Identity")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sidecar.config.checks.base import Found, escaped
-from sidecar.config.document import Document
 from sidecar.config.scalars import subject_problem
 from sidecar.config.validate import near
+
+if TYPE_CHECKING:
+    from sidecar.config.document import Document
 
 
 def fixtures(document: Document) -> Found:

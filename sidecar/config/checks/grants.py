@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from zoneinfo import available_timezones
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, available_timezones
 
 from sidecar.config import documents
 from sidecar.config.checks.base import Found, at_key, escaped, name_problem
-from sidecar.config.document import Document
 from sidecar.config.scalars import pattern_problem, seconds_of
 from sidecar.config.validate import near
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.config.document import Document
 
 DAY = 86400.0
 LONGEST_EXCEPTION = 90 * DAY
 EXPIRY_WARNING = 14 * DAY
-_LIFT = re.compile(r"(?P<kind>[A-Za-z]+)/(?P<document>[^/*]+)/(?P<rule>[^/*]+)$")
-_PER = re.compile(r"[1-9]\d*(s|m|h|d)$")
+_LIFT = re.compile(r"(?P<kind>[A-Za-z]+)/(?P<document>[^/*]+)/(?P<rule>[^/*]+)\Z")
+_PER = re.compile(r"[1-9]\d*(s|m|h|d)\Z")
 
 
 def roles(document: Document) -> Found:
@@ -90,12 +94,20 @@ def limits(document: Document) -> Found:
             yield document.complaint("error", "window", f"`{limit.metric}` needs a window", pointer, hint="`per: day`, `per: month`, or sliding: `per: 1h`")
         if limit.per and limit.per not in ("day", "month") and not (_PER.match(limit.per) and seconds_of(limit.per)):
             yield document.complaint("error", "window", f"`{limit.per}` is no window", f"{pointer}/per", hint="`day`, `month`, or sliding: `1m`, `1h`, `1d`")
-        if limit.timezone != "UTC" and limit.timezone not in available_timezones():
+        if limit.timezone != "UTC" and not _is_zone(limit.timezone):
             yield document.complaint(
                 "error", "timezone", f"no time zone is called `{limit.timezone}`", f"{pointer}/timezone", hint=near(limit.timezone, available_timezones())
             )
     if not document.spec.limits:
         yield document.complaint("error", "window", "a Quota without limits", "/spec/limits")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown; not a relative path; a directory such as `Europe`
+        return False
+    return True
 
 
 def expiry(document: Document, now: float) -> Found:

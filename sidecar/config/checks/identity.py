@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from sidecar.config import documents
 from sidecar.config.checks.base import Found, at_key, escaped, name_problem
 from sidecar.config.checks.upstreams import url_found
-from sidecar.config.document import Document
 from sidecar.config.validate import near
 
-_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,126}$")
-_CLAIM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
-_HEX = re.compile(r"[0-9a-f]{64}$")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.config import documents
+    from sidecar.config.document import Document
+
+_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,126}\Z")
+_CLAIM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def methods(document: Document) -> Found:
@@ -48,8 +52,8 @@ def keys(document: Document) -> Found:
 
 
 def _key(document: Document, key: documents.Key, pointer: str, ids: set[str], digests: set[str]) -> Found:
-    if problem := name_problem(key.id, _KEY_ID):
-        yield document.complaint("error", "name", problem[0], f"{pointer}/id", hint="letters, digits, `.`, `_`, `-` and `@`")
+    if problem := name_problem(key.id, _KEY_ID, "letters, digits, `.`, `_`, `-` and `@`, and a letter or digit first"):
+        yield document.complaint("error", "name", problem[0], f"{pointer}/id", hint=problem[1])
     if not _HEX.match(key.sha256):
         hint = "in lower case" if _HEX.match(key.sha256.lower()) else "64 hex digits; `sidecar keys new` prints them"
         yield document.complaint("error", "key", "`sha256` is no SHA-256 digest", f"{pointer}/sha256", hint=hint)
@@ -143,7 +147,7 @@ def trust_domains(document: Document) -> Found:
     """Trust domains are named one by one."""
     for index, method in enumerate(document.spec.methods):
         for place, domain in enumerate(method.mtls.trust_domains if method.mtls else ()):
-            if not re.match(r"[a-z0-9][a-z0-9._-]*$", domain):
+            if not re.match(r"[a-z0-9][a-z0-9._-]*\Z", domain):
                 hint = f"`{domain.removeprefix('spiffe://').rstrip('/')}`" if domain.startswith("spiffe://") else "each is named, without `*`"
                 yield document.complaint(
                     "error", "trust-domain", f"`{domain}` is no trust domain", f"/spec/methods/{index}/mtls/trustDomains/{place}", hint=hint

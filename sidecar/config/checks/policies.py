@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from sidecar.config import documents
 from sidecar.config.checks.base import Found, at_key, escaped, name_problem
-from sidecar.config.document import Document
 
-_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*$")
+if TYPE_CHECKING:
+    from sidecar.config.document import Document
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _PARAMETERS_OF_THE_CALL = frozenset({"model", "messages", "input", "prompt", "tools", "contents", "system", "instructions", "stream"})
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from sidecar.config import documents
-from sidecar.config.checks.base import Found
 from sidecar.config.checks.upstreams import url_found
-from sidecar.config.document import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.config.checks.base import Found
+    from sidecar.config.document import Document
 
 _STORES: Mapping[str, tuple[str, ...]] = {"store": ("memory",), "database": ("sqlite", "memory")}
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config.checks.base import Found, at_key, escaped
-from sidecar.config.document import Document
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+if TYPE_CHECKING:
+    from sidecar.config.document import Document
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"})
 _FRAMING_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "content-type", "expect", "trailer"})
 
