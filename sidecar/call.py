@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from sidecar.principal import EMPTY, Source
 from sidecar.segment import Segment
+from sidecar.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tool:
     """A tool a model proposes, a caller offers, or a provider runs itself. `name` is bare; `server` is the MCP upstream or ""."""
 
@@ -49,7 +50,7 @@ class Member:
         return f"{self.upstream}/{self.model}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """What is asked, whoever asks it. Made by a codec, then `resolved` by the routes of the snapshot.
 
@@ -91,7 +92,7 @@ class Call:
     """(trace id, parent span id, flags) of an accepted `traceparent`, in lower-case hex (W3C Trace Context, level 1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """True usage as the provider told it, or our own count (`estimated`)."""
 
@@ -111,5 +112,6 @@ class Outgoing:
 
     def digest(self) -> bytes:
         """SHA-256 over all of it."""
-        head = f"{self.method} {self.path}\n{self.headers}\n".encode()
-        return hashlib.sha256(head + self.body).digest()
+        digest = hashlib.sha256(f"{self.method} {self.path}\n{self.headers}\n".encode())
+        digest.update(self.body)
+        return digest.digest()

@@ -14,6 +14,7 @@ from sidecar.errors import PermitError
 from sidecar.need import Level
 from sidecar.principal import EMPTY, Principal
 from sidecar.segment import Edit
+from sidecar.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Obligations:
 NONE = Obligations()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refusal:
     """A no, without a dialect: `server/refuse.py` hands it to the codec that shapes it (WIRE.md «How to say no»).
 
@@ -102,16 +103,17 @@ class Permit:
         self._used = True
 
     def payload(self, member: Member) -> Outgoing:
-        """The bytes for this member. Raises PermitError before `redeem`, for a stranger, or if the bytes changed."""
+        """The very bytes that were decided for this member: frozen, so they need no second digest. Raises PermitError before `redeem` or for a stranger."""
         if not self._used or member not in self.members:
             raise PermitError("this permit does not hold that member")
-        data = self._payloads[member.model]
-        if data.digest() != self._digests[member.model]:
-            raise PermitError("the bytes are not those that were decided")
-        return data
+        return self._payloads[member.model]
+
+    def digest(self, member: Member) -> bytes:
+        """SHA-256 of what was decided for this member. Raises KeyError for a stranger."""
+        return self._digests[member.model]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """The whole answer. `effect`: allow | deny. `would` is what `mode: audit` documents would have done."""
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 T = TypeVar("T")
+READY = (Principal, Unauthenticated, Unavailable, Reserved, Exhausted)
+"""Answers that are at hand. Anything else is to be awaited (asking an ABC costs more than the decision's conditions)."""
 DEADLINE = 10.0
 """Seconds any one need may take. Only a key set that must be fetched ever takes more than a moment."""
 
@@ -69,8 +71,8 @@ class Gate:
             except StopIteration as stop:
                 return cast("T", stop.value)
             answer = self.answer(need, now)
-            if isinstance(answer, Awaitable):
-                answer = await within(answer, need)
+            if not isinstance(answer, READY):
+                answer = await within(cast("Awaitable[object]", answer), need)
 
 
 async def within(answer: Awaitable[object], need: Need) -> object:

@@ -17,8 +17,8 @@ from sidecar.errors import ConfigError
 from sidecar.workbench.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
-    from sidecar.config.document import Document
     from sidecar.compiler.snapshot import Snapshot
+    from sidecar.config.document import Document
     from sidecar.gate import Gate
     from sidecar.route.base import RoutingCore
 
@@ -36,6 +36,8 @@ class Active:
     close: Callable[[], Awaitable[None]]
     generation: int = 0
     since: float = 0.0
+    replaced: float | None = None
+    """When another took its place; calls that pinned it may still be under way."""
     calls: int = 0
     documents: tuple[Document, ...] = ()
     retired: bool = False
@@ -131,6 +133,8 @@ class Live:
         new.generation, new.since = (old.generation + 1 if old else 1), self._clock()
         new.documents = prepared.documents
         self.current = new
+        if old is not None:
+            old.replaced = new.since
         self._good = {layer.name: layer for layer in prepared.layers}
         self.outcome = Outcome(not prepared.broken, prepared.diagnostics, self.outcome.reloads + 1, self.outcome.failures + bool(prepared.broken))
         self._on_swap(new, not prepared.broken)

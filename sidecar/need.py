@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from sidecar.principal import Presented, Principal, Source
+from sidecar.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Unavailable:
         raise TypeError("an outage is neither true nor false: handle Unavailable")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verify:
     """Who is this? Answered with `Principal | Unauthenticated | Unavailable`."""
 
@@ -38,7 +39,7 @@ class Unauthenticated:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reservation:
     """One quota counter to reserve from.
 
@@ -56,7 +57,7 @@ class Reservation:
     """The document that set it, for the refusal: `team-budget`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reserve:
     """Take all or none. Answered with `Reserved | Exhausted | Unavailable`."""
 
@@ -65,7 +66,7 @@ class Reserve:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Level:
     """A counter's state after the answer: for rate headers."""
 
@@ -80,7 +81,7 @@ class Level:
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reserved:
     """Granted. `token` is handed to settle or release."""
 
@@ -88,7 +89,7 @@ class Reserved:
     levels: tuple[Level, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Exhausted:
     """Refused: which counter, and after how many seconds the same amount would fit (None: waiting does not help)."""
 
@@ -97,7 +98,7 @@ class Exhausted:
     levels: tuple[Level, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OwnerOf:
     """Who owns this provider-minted id? Answered with `Owned | None | Unavailable`."""
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from sidecar.value import value
+
 
 class Nothing(dict[str, Any]):
     """The mapping that holds nothing and can't be changed, so that it can be a default of frozen values."""
@@ -23,7 +25,7 @@ class Nothing(dict[str, Any]):
 EMPTY: Mapping[str, Any] = Nothing()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Presented:
     """One credential as it came: `form` is `bearer` (any header or query key) or `certificate` (DER of the TLS peer)."""
 
@@ -31,7 +33,7 @@ class Presented:
     value: str | bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Source:
     """Where the call came from. `ip` is the peer's, or the forwarded one where `trust.proxies` admits it."""
 

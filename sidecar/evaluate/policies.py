@@ -29,7 +29,6 @@ def apply_policies(state: State) -> Steps[Refusal | None]:
     if candidates.audits:
         state.would += would_be(candidates, views, state.now)
     if verdict.denied:
-        state.others += verdict.granted
         return _denied(state, verdict.denied)
     state.owing = verdict.owing
     if state.call.tools:
@@ -47,7 +46,7 @@ def apply_policies(state: State) -> Steps[Refusal | None]:
 
 def _denied(state: State, reasons: list[Reason], message: str = "") -> Refusal:
     state.survivors = 0
-    state.reasons = reasons
+    state.determine(*reasons)
     return combine.denied(reasons[0], state.id, told=state.snapshot.told, message=message)
 
 

@@ -179,7 +179,7 @@ def key_of(quota: QuotaRule, view: View) -> str | None:
 
 def _untold(state: State, quota: QuotaRule) -> Refusal:
     state.facts["quota"] = "untold"
-    state.reasons = [quota.reasons["unavailable"]]
+    state.determine(quota.reasons["unavailable"])
     return combine.outage("quota_unavailable", "a price or a part of the key", state.id, rule=quota.name)
 
 
@@ -188,7 +188,7 @@ def _unavailable(state: State, asked: list[Asked], answer: Unavailable) -> Refus
     state.facts["quota"] = "unavailable"
     closed = next((one.quota for one in asked if not one.quota.fail_open), None)
     if closed is not None:
-        state.reasons = [closed.reasons["unavailable"]]
+        state.determine(closed.reasons["unavailable"])
         return combine.outage("quota_unavailable", answer, state.id, rule=closed.name)
     state.others += dict.fromkeys(one.quota.reasons["unavailable"] for one in asked)
     return None
@@ -198,7 +198,7 @@ def _exhausted(state: State, asked: list[Asked], answer: Exhausted) -> Refusal:
     state.facts["quota"] = "exhausted"
     state.levels = answer.levels or (answer.level,)
     quota = next((one.quota for one in asked if one.item.counter == answer.level.counter), asked[0].quota)
-    state.reasons = [quota.reasons["exhausted"]]
+    state.determine(quota.reasons["exhausted"])
     return combine.exhausted(answer, state.id)
 
 

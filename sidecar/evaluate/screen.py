@@ -57,8 +57,7 @@ def _holds(body: object, place: str) -> bool:
 def cannot_carry(state: State, what: str) -> Refusal:
     """A demand that has no place in this dialect: a no of the rules that demand."""
     owing = [rule for rule in state.owing if rule.obligations is not NONE]
-    state.others += [reason for reason in state.reasons if reason.rule not in {rule.name for rule in owing}]
-    state.reasons = [rule.reasons["true"] for rule in owing]
+    state.determine(*(rule.reasons["true"] for rule in owing))
     state.survivors = 0
     if not owing:
         return combine.nothing_allows(state.id)

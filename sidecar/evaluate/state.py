@@ -99,6 +99,11 @@ class State:
             raise RuntimeError("a stage stands too early in the ladder")
         return self.principal, self.candidates
 
+    def determine(self, *reasons: Reason) -> None:
+        """These decide now; what did before was read, and stays among the others."""
+        self.others += self.reasons
+        self.reasons = list(reasons)
+
     def seen(self) -> View | Views:
         """What conditions see. A stage that stands before `apply_policies` is a bug that raises."""
         if self.views is None:

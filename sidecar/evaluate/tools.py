@@ -88,7 +88,7 @@ def offered(state: State, principal: Principal) -> Refusal | None:
 
 def _refused(state: State, weighed: Weighed) -> Refusal:
     state.survivors = 0
-    state.reasons = weighed.verdict.denied
+    state.determine(*weighed.verdict.denied)
     if not weighed.verdict.denied:
         return combine.nothing_allows(state.id)
     return combine.denied(weighed.verdict.denied[0], state.id, told=state.snapshot.told)

@@ -7,11 +7,11 @@ user's own comes by entry point (group `sidecar.cores`), loaded only when a docu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.call import Call
 from sidecar.decision import Permit
+from sidecar.value import value
 
 
 class Body(Protocol):
@@ -30,7 +30,7 @@ class Body(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """The head of an answer, and its body. `upstream` and `model` name what served; header names are lower-case."""
 

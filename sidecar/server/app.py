@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.config.documents import Address, Settings
-    from sidecar.server.local import LocalKey
     from sidecar.credentials.base import Fetch
+    from sidecar.decision import Decision
     from sidecar.server.admin import Admin
     from sidecar.server.inbound import Read
+    from sidecar.server.local import LocalKey
     from sidecar.server.settle import Settlement
-    from sidecar.decision import Decision
 
 
 def load(directories: Sequence[str], environ: Mapping[str, str], now: float) -> Prepared:

@@ -31,7 +31,7 @@ def marks(request_id: str, decision: str) -> Headers:
 
 def rate_headers(read: Read, decision: Decision) -> tuple[tuple[str, str], ...]:
     """Rate headers of an allowed answer, in the dialect's own names and the IETF's."""
-    return ratelimits.headers(read.codec.family, decision.levels) if decision.levels else ()
+    return ratelimits.headers(read.codec.family, decision.levels, decision.now) if decision.levels else ()
 
 
 async def remember(services: Services, decision: Decision, minted: Sequence[tuple[str, str]], upstream: str) -> Refusal | None:
@@ -41,17 +41,17 @@ async def remember(services: Services, decision: Decision, minted: Sequence[tupl
     for kind, id in minted:
         owned = await services.owners.put(kind, id, decision.principal.id, upstream)
         if isinstance(owned, Unavailable) or owned.principal != decision.principal.id:
-            return Refusal(kind="unavailable", status=503, code="owner_store_unavailable", message="the owner of a new id could not be recorded", decision=decision.id)
+            return Refusal(kind="unavailable", status=503, code="owners_unavailable", message="the owner of a new id could not be recorded", decision=decision.id)
     return None
 
 
-def head(read: Read, decision: Decision, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Headers of an answer that is relayed."""
+def head(read: Read, decision: Decision, headers: Sequence[tuple[str, str]], warnings: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Headers of an answer that is relayed. `warnings` are those of response rules."""
     kept = [(name, value) for name, value in headers if name in KEPT]
     kept += marks(read.request_id, decision.id)
     if read.codec.family == "anthropic":
         kept.append(("request-id", read.request_id))
     if decision.levels:
         kept += rate_headers(read, decision)
-    kept += [("x-sidecar-warning", text) for text in decision.obligations.warn]
+    kept += [("x-sidecar-warning", text) for text in (*decision.obligations.warn, *warnings)]
     return kept

@@ -18,8 +18,8 @@ from sidecar.server.outward import Headers
 
 if TYPE_CHECKING:
     from sidecar.live import Active
-    from sidecar.server.inbound import Read
     from sidecar.server.exchange import Exchange
+    from sidecar.server.inbound import Read
     from sidecar.server.services import Services
 
 Whole = tuple[int, Headers, bytes]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sidecar.decision import Decision
     from sidecar.live import Active
     from sidecar.route.base import Reply
-    from sidecar.server.inbound import Read
     from sidecar.server.exchange import Exchange
+    from sidecar.server.inbound import Read
     from sidecar.server.services import Services
     from sidecar.wire.base import ReplyView
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sidecar.config.documents import Settings
     from sidecar.gate import Owners
     from sidecar.live import Active, Live
-    from sidecar.server.inbound import Read
     from sidecar.server.exchange import Exchange
+    from sidecar.server.inbound import Read
     from sidecar.server.settle import Settlement
     from sidecar.store.memory import MemoryStore
     from sidecar.store.refusals import Refusals
@@ -70,7 +70,6 @@ class Services:
         self.inflight_bytes = 0
         self.draining = False
         self._on_finished = on_finished
-        self._proposed: dict[str, list[str]] = {}
         self._logins: dict[str, str] = {}
 
     def active(self) -> Active:
@@ -123,20 +122,17 @@ class Services:
         refusal = Refusal(kind="quota", status=429, code="rate_limit_exceeded", message=text, retry_after=wait, retry=True, decision=decision.id)
         return replace(decision, refusal=refusal)
 
-    async def decide_again(self, read: Read, decision: Decision) -> Refusal | None:
-        """Decide a call that is under way under the snapshot now in force, without spending quota."""
-        active, now = self.active(), self.clock()
-        steps = ladder.decide(active.snapshot, read.call, (), codec=read.codec, now=now, decision_id=self.new_id(), principal=decision.principal, reserve=False)
-        again = await active.gate.drive(steps, now)
-        self.record(active, read, again)
-        return again.refusal
+    async def decide_again(self, active: Active, read: Read, decision: Decision) -> Decision:
+        """Decide a call that is under way under another snapshot, without spending quota. Who asks is verified as of when it began."""
+        steps = ladder.decide(active.snapshot, read.call, read.presented, codec=read.codec, now=self.clock(), decision_id=self.new_id(), reserve=False)
+        again = await active.gate.drive(steps, decision.now)
+        self.recorder.write(again, snapshot=active.snapshot.digest, request_id=read.request_id)
+        self.metrics.decision(again)
+        return again
 
-    def stale(self, active: Active, judged_at: float) -> bool:
-        """Whether a stream judged then runs under a snapshot that was replaced `maxSnapshotAge` ago."""
-        current = self.live.current
-        if current is active or current is None or judged_at > current.since:
-            return False
-        return self.clock() - current.since >= self.settings.max_snapshot_age
+    def stale(self, active: Active) -> bool:
+        """Whether a stream judged under this snapshot must be decided again: it was replaced `maxSnapshotAge` ago."""
+        return active.replaced is not None and self.clock() - active.replaced >= self.settings.max_snapshot_age
 
     def judge_tool(self, active: Active, decision: Decision, tool: Tool) -> str | None:
         """Decide and record one proposed tool call. None lets it through; a text takes its place."""
@@ -147,10 +143,7 @@ class Services:
         self.metrics.decision(verdict)
         if self._on_finished is not None:
             self._on_finished(None, verdict, 200 if verdict.refusal is None else 403, None)
-        if verdict.refusal is None:
-            self._proposed.setdefault(decision.id, []).append(tool.target)
-            return None
-        return self._taken(verdict.refusal)
+        return None if verdict.refusal is None else self._taken(verdict.refusal)
 
     def _taken(self, refusal: Refusal) -> str:
         """The short text that stands where a denied tool call stood."""
@@ -159,12 +152,8 @@ class Services:
         words = f": {refusal.message}" if refusal.message else ""
         return f"[tool call denied by {refusal.rule or 'policy'}{words}; decision {refusal.decision}]"
 
-    def proposed(self, decision: Decision) -> tuple[str, ...]:
-        """Tools proposed so far in this call's reply."""
-        return tuple(self._proposed.get(decision.id, ()))
-
-    def judge_reply(self, active: Active, decision: Decision, facts: judge.ReplyFacts, *, complete: bool = True) -> Refusal | None:
-        """Response rules. Records the verdict."""
+    def judge_reply(self, active: Active, decision: Decision, facts: judge.ReplyFacts, *, complete: bool = True) -> Decision:
+        """Response rules. Records the verdict; what it owes are warnings alone."""
         if decision.principal is None:
             raise ConfigError("a reply without a principal")
         verdict = judge.judge_reply(
@@ -172,7 +161,7 @@ class Services:
         )
         self.recorder.write(verdict, snapshot=active.snapshot.digest)
         self.metrics.decision(verdict)
-        return verdict.refusal
+        return verdict
 
     # ------------------------------------------------------------ telling
 
@@ -189,7 +178,6 @@ class Services:
 
     def finished(self, read: Read, decision: Decision, *, status: int, settlement: Settlement | None = None, released: int = 0) -> None:
         """The answer is out: metrics, span, console. `released` counts streamed bytes."""
-        self._proposed.pop(decision.id, None)
         self._logins.pop(decision.id, None)
         self.metrics.finished(decision, status=status, settlement=settlement, released=released, nanoseconds=self.monotonic() - read.started)
         self.tracer.finished(decision, status=status, settlement=settlement, nanoseconds=self.monotonic() - read.started)
@@ -222,5 +210,7 @@ class Services:
 
 
 def _length(headers: Sequence[tuple[str, str]]) -> int:
-    value = next((value for name, value in headers if name == "content-length"), "0")
-    return int(value) if value.isdigit() else 0
+    for name, value in headers:
+        if name == "content-length":
+            return int(value) if value.isdigit() else 0
+    return 0

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sidecar.decision import Decision, Refusal
     from sidecar.live import Active
     from sidecar.route.base import Reply
-    from sidecar.server.inbound import Read
     from sidecar.server.exchange import Exchange
+    from sidecar.server.inbound import Read
     from sidecar.server.services import Services
     from sidecar.server.settle import Settlement
     from sidecar.wire.base import Piece, StreamScreen

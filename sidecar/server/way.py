@@ -15,8 +15,8 @@ from sidecar.server.relay import relay
 
 if TYPE_CHECKING:
     from sidecar.live import Active
-    from sidecar.server.inbound import Read
     from sidecar.server.exchange import Exchange
+    from sidecar.server.inbound import Read
     from sidecar.server.services import Services
 
 

@@ -8,15 +8,15 @@ cannot read and `errors.CannotCarry` on an obligation that has no place in them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.call import Call, Member, Outgoing, Tool, Usage
 from sidecar.decision import Refusal
 from sidecar.segment import Edit, Segment
+from sidecar.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WireRequest:
     """One request as the listener hands it on. `path` is canonical (`wire.paths.canonical`), header names lower-case."""
 
@@ -27,7 +27,7 @@ class WireRequest:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """A whole answer of ours."""
 
@@ -36,7 +36,7 @@ class Answer:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReplyView:
     """A whole reply, read. `tools` are the proposals in order; `minted` the ids its provider made, as (kind, id).
 
@@ -52,14 +52,14 @@ class ReplyView:
     minted: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Release:
     """Bytes that may go to the client now."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proposal:
     """A tool call whose arguments are complete. The driver must `resolve` it before it feeds anything else."""
 

@@ -42,7 +42,7 @@ _QUEUE_FACTOR = 32
 class _Item:
     """One proposal. `item` is the newest copy; `begun` whether its `added` event was seen (a resumed stream may start later)."""
 
-    item: Mapping[str, Any]
+    item: dict[str, Any]
     begun: bool
     text: list[str] = field(default_factory=list)
     size: int = 0
@@ -199,6 +199,9 @@ class ResponsesScreen:
             held = self._items[_index(chunk)] = _Item({}, begun=False)
         if type(text) is not str or (held.whole and not held.over):
             raise UpstreamGarbage("a tool call went on after its end")
+        name = chunk.get("name")
+        if name is not None and held.item.setdefault("name", name) != name:
+            raise UpstreamGarbage("a tool call has two readings")
         if all:
             self._same(held, text)
         if all and held.text:
@@ -213,7 +216,9 @@ class ResponsesScreen:
 
     def _same(self, held: _Item, text: Any) -> None:
         """Every copy of the arguments must be the one that was judged: clients read any of them."""
-        if held.begun and not held.over and held.text and "".join(held.text) != text:
+        seen = "".join(held.text)
+        # Of a stream that was resumed in the middle of a call only the rest of the arguments was seen.
+        if not held.over and seen and (type(text) is not str or not (text == seen if held.begun else text.endswith(seen))):
             raise UpstreamGarbage("a tool call's arguments have two readings")
 
     def _complete(self, index: int, item: dict[str, Any]) -> None:
@@ -227,7 +232,8 @@ class ResponsesScreen:
             if _print(held.item) != _print(item):
                 raise UpstreamGarbage("a tool call has two readings")
             return
-        if held.begun and _head(held.item) != _head(item):
+        named = held.item.get("name", item.get("name")) == item.get("name")
+        if proposal(item) is None or not named or (held.begun and _head(held.item) != _head(item)):
             raise UpstreamGarbage("a tool call has two readings")
         self._same(held, item.get(_TEXT.get(str(item.get("type")), "")))
         held.text.clear()

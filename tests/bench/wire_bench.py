@@ -114,14 +114,19 @@ def compare(where, rounds, secs):
     processes.append(sidecar(where, 100))
     try:
         until_ready()
-        rows = {"haproxy": HA, "sidecar": SC}
+        rows = {"haproxy": (HA, processes[1].pid), "sidecar": (SC, processes[2].pid)}
         many = {name: [] for name in rows}
         one = {name: [] for name in rows}
+        spent = dict.fromkeys(rows, 0.0)
         for _ in range(rounds):
-            for name, port in rows.items():
+            for name, (port, pid) in rows.items():
+                before = _cpu(pid)
                 many[name].append(wrk(port, str(where / "post.lua"), 32, secs))
+                spent[name] += _cpu(pid) - before
                 one[name].append(wrk(port, str(where / "post.lua"), 1, 2))
         _table(many, one)
+        for name, seconds in spent.items():
+            print(f"{name}: {seconds / sum(row[0] * secs for row in many[name]) * 1e6:.1f} us CPU a call")
         print(f"memory under load {memory(processes[-1].pid):.0f} MiB")
     finally:
         stop(processes)

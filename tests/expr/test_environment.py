@@ -4,7 +4,6 @@ from sidecar import expr
 from sidecar.expr import BOOL, INT, STRING
 from sidecar.expr.environment import CALL, TOOL, request_declarations, response_declarations
 
-
 CALL_FIELDS = "args agent bytes dialect id model operation params protocol requested_model server session stream target task tokens tool upstreams"
 TOOL_FIELDS = "destructive idempotent kind labels name open_world read_only server title"
 

@@ -31,7 +31,8 @@ def ours(parts: list[bytes]) -> list[Read | str]:
             reader.feed(part)
             while reader.complete:
                 assert reader.head is not None
-                found.append((reader.head.method, reader.head.target, tuple(reader.head.headers), reader.body()))
+                headers = tuple((name, value.lower() if name == "transfer-encoding" else value) for name, value in reader.head.headers)  # as h11 does
+                found.append((reader.head.method, reader.head.target, headers, reader.body()))
                 if not reader.head.keep_alive:
                     return found
                 rest, reader.rest = reader.rest, b""
@@ -123,9 +124,10 @@ STRICTER: dict[str, re.Pattern[bytes]] = {
     "Transfer-Encoding on HTTP/1.0": re.compile(rb"(?is)HTTP/1\.0\r\n.*transfer-encoding"),
     "HTTP/1.0 with a repeated Host": re.compile(rb"(?is)HTTP/1\.0\r\n.*host.*\r\nhost"),
     "another expectation than 100-continue": re.compile(rb"Expect: x"),
+    "a field with one value, repeated": re.compile(rb"(?is)\r\n(expect|content-encoding):.*\r\n\1:"),
     "Upgrade": re.compile(rb"Upgrade: x"),
     "method override": re.compile(rb"(?i)x-http-method-override"),
-    "another HTTP/1.x": re.compile(rb"HTTP/1\.2"),
+    "another HTTP version": re.compile(rb"HTTP/(1\.2|2\.0)"),
     "space after a chunk size": re.compile(rb"\r\n[0-9a-f]+ \r\n"),
     "another coding before chunked": re.compile(rb"gzip, chunked"),
 }
