@@ -7,12 +7,16 @@ Treat `body` as frozen: edits make a new one (`wire.pointer.apply`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sidecar.principal import EMPTY, Source
-from sidecar.segment import Segment
 from sidecar.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.segment import Segment
 
 
 @value

@@ -6,15 +6,19 @@ itself, and holds the exact bytes for each member that survived.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sidecar.call import Call, Member, Outgoing
 from sidecar.errors import PermitError
-from sidecar.need import Level
 from sidecar.principal import EMPTY, Principal
-from sidecar.segment import Edit
 from sidecar.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.call import Call, Member, Outgoing
+    from sidecar.need import Level
+    from sidecar.segment import Edit
 
 
 @dataclass(frozen=True, slots=True)

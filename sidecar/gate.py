@@ -7,7 +7,6 @@ anyone below. It knows nothing of HTTP and nothing of what the answers mean.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
@@ -15,7 +14,7 @@ from sidecar.need import Exhausted, Need, Owned, OwnerOf, Reserve, Reserved, Ste
 from sidecar.principal import Presented, Principal, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
 T = TypeVar("T")
 READY = (Principal, Unauthenticated, Unavailable, Reserved, Exhausted)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from sidecar.principal import Presented, Principal, Source
 from sidecar.value import value
+
+if TYPE_CHECKING:
+    from sidecar.principal import Presented, Principal, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ Its counterpart is `Presented`: what the caller handed over, not yet believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sidecar.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Nothing(dict[str, Any]):

@@ -26,7 +26,7 @@ from sidecar.route.echo_script import Memory
 from sidecar.server.app import Sidecar, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from sidecar.decision import Permit
 
@@ -80,6 +80,10 @@ class CountingUpstream:
     port: int = 0
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client went away in the middle of an answer."""
+    answers: list[bytes] = field(default_factory=list)
+    """The bodies of `mode: ok`, as they were sent."""
+    custom: Callable[[web.Request, bytes], Awaitable[web.StreamResponse]] | None = None
+    """Answers instead of all modes."""
     _memory: Memory = field(default_factory=lambda: Memory(run="up"))
     _runner: web.AppRunner | None = None
 
@@ -117,14 +121,24 @@ class CountingUpstream:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests.append(Seen(request.method, request.path_qs, dict(request.headers), body))
+        if self.custom is not None:
+            return await self._customary(self.custom, request, body)
         await asyncio.sleep(self.delay)
         behave = getattr(self, f"_{self.mode}", None)
         if behave is not None:
             return await behave(request, body)  # type: ignore[no-any-return]
         return await self._answered(request, body)
 
+    async def _customary(self, custom: Callable[[web.Request, bytes], Awaitable[web.StreamResponse]], request: web.Request, body: bytes) -> web.StreamResponse:
+        try:
+            return await custom(request, body)
+        except (ConnectionError, asyncio.CancelledError):
+            self.closed.set()
+            raise
+
     async def _answered(self, request: web.Request, body: bytes, *, events: int | None = None, then: str = "") -> web.StreamResponse:
         said = answer(request.method, request.path_qs, orjson.loads(body) if body else {}, self._memory, EPOCH)
+        self.answers.append(said.body if isinstance(said.body, bytes) else b"".join(said.body))
         if isinstance(said.body, bytes):
             if then:
                 return await self._half(request, said.body)

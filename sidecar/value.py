@@ -16,4 +16,3 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """Make a class a value: compared and hashed by its fields, never changed after it is made."""
     return dataclass(slots=True, unsafe_hash=True)(cls)
-

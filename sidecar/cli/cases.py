@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from sidecar.cli import exits
 from sidecar.cli.run import refused
@@ -14,6 +14,9 @@ from sidecar.errors import ConfigError
 from sidecar.workbench import cases
 from sidecar.workbench.files import read_layers
 from sidecar.workbench.prepare import compiled
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -20,10 +20,11 @@ from sidecar.cli.run import QUICKSTART, _runner, refused
 from sidecar.errors import ConfigError
 from sidecar.server.app import Sidecar, load, state_directory
 from sidecar.server.local import LocalKey
-from sidecar.workbench.prepare import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sidecar.workbench.prepare import Prepared
 
 PROVIDER_KEYS = frozenset(
     {"OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GEMINI_API_KEY", "GOOGLE_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY", "COHERE_API_KEY", "GROQ_API_KEY", "DEEPSEEK_API_KEY", "XAI_API_KEY", "OPENROUTER_API_KEY", "TOGETHER_API_KEY", "HF_TOKEN"}

@@ -5,19 +5,21 @@ CALL.json is `{"principal": {…}, "call": {…}, "now": …}` in the words of a
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.cli import exits
 from sidecar.cli.run import refused
 from sidecar.errors import ConfigError
 from sidecar.server.app import load
 from sidecar.workbench import explain
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

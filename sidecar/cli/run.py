@@ -5,7 +5,6 @@ Bad configuration exits 3 before a port opens. SIGTERM and SIGINT drain; SIGHUP 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
@@ -23,6 +22,7 @@ from sidecar.server.app import Sidecar, load, state_directory
 from sidecar.server.local import LocalKey
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 QUICKSTART = str((Path(__file__).parent.parent / "quickstart").resolve())

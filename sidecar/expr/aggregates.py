@@ -12,6 +12,7 @@ from sidecar.expr.values import (
     LIST_LIMIT,
     MISSING,
     NONE,
+    STEPS,
     EvalError,
     Maybe,
     TypeValue,
@@ -89,6 +90,8 @@ def _flatten(items: Sequence[Any], depth: int = 1) -> list[Any]:
             found.extend(_flatten(item, depth - 1))
         else:
             found.append(item)
+        if len(found) > STEPS:
+            raise EvalError("the list grows too long")
     return found
 
 

@@ -14,7 +14,7 @@ from sidecar.expr.problems import ExprError, at
 from sidecar.expr.values import INT_MAX, INT_MIN
 
 DEPTH: Final = 32
-HEIGHT: Final = 96
+HEIGHT: Final = 64
 LENGTH: Final = 16_384
 """Characters of source."""
 

@@ -80,6 +80,13 @@ def compile(source: str, declarations: Declarations, *, result: Type = BOOL) -> 
 
     Raises ExprError with all problems at once. A result that is only known at run time is refused for every `result` but DYN.
     """
+    try:
+        return _compile(source, declarations, result)
+    except RecursionError:  # the limits of the parser hold unless the caller's own stack is deep
+        raise ExprError([at(source, 0, 1, "the expression is nested too deep")]) from None
+
+
+def _compile(source: str, declarations: Declarations, result: Type) -> Program:
     root = parse(source)
     checked = check(source, root, declarations)
     if not checked.problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sidecar.expr.numeric import text_of_double
@@ -15,6 +15,8 @@ from sidecar.expr.values import SIZE_LIMIT, EvalError, kind
 
 _CLAUSE: Final = re.compile(r"%(?:\.(\d{1,4}))?(.?)", re.DOTALL)
 _PRECISION: Final = 1000
+_NESTED: Final = 2**18
+"""Characters that a list or map may be written in."""
 _SPECIAL: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _BASES: Final = {"b": "b", "o": "o", "x": "x", "X": "X"}
 
@@ -81,10 +83,18 @@ def _plain(value: Any) -> str:
         case "duration":
             return text_of_duration(value)
         case "list":
-            return f"[{', '.join(map(_plain, value))}]"
+            return f"[{_joined(map(_plain, value))}]"
         case "map":
-            return "{" + ", ".join(sorted(f"{_plain(k)}: {_plain(v)}" for k, v in value.items())) + "}"
+            return f"{{{_joined(sorted(f'{_plain(k)}: {_plain(v)}' for k, v in value.items()))}}}"
     raise _unfit("s", what)
+
+
+def _joined(parts: Iterable[str]) -> str:
+    """A list may hold another twice, and that one another twice: what is written is bounded on the way."""
+    text = ", ".join(parts)
+    if len(text) > _NESTED:
+        raise EvalError("the text grows too long")
+    return text
 
 
 def _unfit(verb: str, what: str) -> EvalError:

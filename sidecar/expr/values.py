@@ -23,6 +23,8 @@ SIZE_LIMIT: Final = 2**26
 """Characters that one step may build. Above the largest body; stops doubling."""
 LIST_LIMIT: Final = 2**20
 """Elements that one step may build."""
+STEPS: Final = 2**16
+"""Elements that one comparison of lists or maps may look at: a list may hold another twice, and that one another twice."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -162,8 +164,22 @@ def no_overload(name: str, *values: object) -> EvalError:
     return EvalError(f"`{name}` is not defined for {', '.join(f'`{kind(v)}`' for v in values)}")
 
 
-def equals(left: Any, right: Any) -> bool:
-    """CEL equality: numbers by value, different kinds unequal, lists and maps by content. Raises UnknownReached."""
+class _Fuel:
+    """Counts the elements that are looked at."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = STEPS
+
+    def burn(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise EvalError("the lists or maps are too large to be compared")
+
+
+def equals(left: Any, right: Any, fuel: _Fuel | None = None) -> bool:
+    """CEL equality: numbers by value, different kinds unequal, lists and maps by content. Raises EvalError, UnknownReached."""
     a, b = type(left), type(right)
     if a is b and a in _SAME:
         return bool(left == right)
@@ -172,20 +188,21 @@ def equals(left: Any, right: Any) -> bool:
     what = kind(left)
     if what != kind(right):
         return False
-    if what == "list":
-        return len(left) == len(right) and all(map(equals, left, right))
-    if what == "map":
-        return len(left) == len(right) and all(_entry_equals(k, v, right) for k, v in left.items())
+    if what in ("list", "map"):
+        return len(left) == len(right) and _content_equals(left, right, what, fuel or _Fuel())
     if what == "optional":
-        return (left is right) if MISSING in (left.value, right.value) else equals(left.value, right.value)
+        return (left is right) if NONE in (left, right) else equals(left.value, right.value, fuel)
     if what == "timestamp":
         return to_timestamp(left) == to_timestamp(right)
     raise no_overload("==", left, right)
 
 
-def _entry_equals(key: object, value: object, other: Mapping[Any, Any]) -> bool:
-    found = find(other, key)
-    return found is not MISSING and equals(value, found)
+def _content_equals(left: Any, right: Any, what: str, fuel: _Fuel) -> bool:
+    fuel.burn(len(left))
+    if what == "list":
+        return all(equals(a, b, fuel) for a, b in zip(left, right, strict=True))
+    others = ((value, find(right, key)) for key, value in left.items())
+    return all(other is not MISSING and equals(value, other, fuel) for value, other in others)
 
 
 def order(left: Any, right: Any, name: str) -> tuple[Any, Any]:
@@ -239,13 +256,15 @@ def to_timestamp(value: Any) -> Timestamp:
     raise EvalError(f"a `{kind(value)}` stands where a timestamp was declared")
 
 
-def known(value: Any) -> bool:
-    """Whether there is no UNKNOWN anywhere in this result."""
-    if value is UNKNOWN:
-        return False
+def known(value: Any, fuel: _Fuel | None = None) -> bool:
+    """Whether there is no UNKNOWN anywhere in this result. Raises EvalError for one that is too large to tell."""
+    if value is UNKNOWN or value is NONE:
+        return value is NONE
     what = kind(value)
-    if what == "list":
-        return all(map(known, value))
-    if what == "map":
-        return all(map(known, value.values()))
-    return known(value.value) if what == "optional" and value is not NONE else True
+    if what == "optional":
+        return known(value.value, fuel)
+    if what not in ("list", "map"):
+        return True
+    fuel = fuel or _Fuel()
+    fuel.burn(len(value))
+    return all(known(v, fuel) for v in (value if what == "list" else value.values()))

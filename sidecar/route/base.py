@@ -6,12 +6,15 @@ user's own comes by entry point (group `sidecar.cores`), loaded only when a docu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from sidecar.call import Call
-from sidecar.decision import Permit
 from sidecar.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.call import Call
+    from sidecar.decision import Permit
 
 
 class Body(Protocol):

@@ -10,7 +10,6 @@ import hmac
 import json
 import os
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -21,6 +20,7 @@ from sidecar.workbench import explain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from sidecar.config.documents import Address
     from sidecar.server.app import Sidecar

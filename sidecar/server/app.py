@@ -122,7 +122,16 @@ class Sidecar:
         """Join a snapshot with what serves it: fetch keys, open pools."""
         verifier = Authenticator(self._identity(snapshot), fetch=_fetch(snapshot), clock=self._clock)
         await verifier.warm()
-        core = build_core(snapshot, self.settings, channel=self.channel, environ=self._environ, clock=self._clock, rand=random.random, passthrough=self.services.login, on_attempt=self.metrics.attempt)
+        core = build_core(
+            snapshot,
+            self.settings,
+            channel=self.channel,
+            environ=self._environ,
+            clock=self._clock,
+            rand=random.random,
+            passthrough=self.services.login,
+            on_attempt=self.metrics.attempt,
+        )
 
         async def close() -> None:
             await core.close()

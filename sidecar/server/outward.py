@@ -6,6 +6,7 @@ Shared by whole replies, streams and refusals.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sidecar.decision import Refusal
 from sidecar.need import Unavailable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sidecar.server.services import Services
 
 Headers = list[tuple[str, str]]
+
+_SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 KEPT = frozenset({"content-type", "retry-after", "retry-after-ms", "openai-processing-ms", "openai-version"})
 """Reply headers that travel on: cookies, organisation names and the upstream's own rate headers do not (WIRE.md)."""
@@ -41,7 +44,9 @@ async def remember(services: Services, decision: Decision, minted: Sequence[tupl
     for kind, id in minted:
         owned = await services.owners.put(kind, id, decision.principal.id, upstream)
         if isinstance(owned, Unavailable) or owned.principal != decision.principal.id:
-            return Refusal(kind="unavailable", status=503, code="owners_unavailable", message="the owner of a new id could not be recorded", decision=decision.id)
+            return Refusal(
+                kind="unavailable", status=503, code="owners_unavailable", message="the owner of a new id could not be recorded", decision=decision.id
+            )
     return None
 
 
@@ -53,5 +58,11 @@ def head(read: Read, decision: Decision, headers: Sequence[tuple[str, str]], war
         kept.append(("request-id", read.request_id))
     if decision.levels:
         kept += rate_headers(read, decision)
-    kept += [("x-sidecar-warning", text) for text in (*decision.obligations.warn, *warnings)]
+    kept += [("x-sidecar-warning", field_text(text)) for text in (*decision.obligations.warn, *warnings)]
     return kept
+
+
+def field_text(text: str) -> str:
+    """An author's words as a field value: one line, and what is not ASCII as percent-encoded UTF-8 (RFC 9110, 5.5)."""
+    line = " ".join(text.split())
+    return line if line.isascii() and line.isprintable() else quote(line, safe=_SAFE)

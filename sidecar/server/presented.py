@@ -7,12 +7,13 @@ let the caller be somebody else (WIRE.md: two different credentials are a 401). 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sidecar.principal import Presented, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sidecar.server.exchange import Exchange
 
 KEY_HEADERS = frozenset({"x-api-key", "x-goog-api-key", "api-key"})

@@ -6,29 +6,32 @@ on record before they are told. Nothing that no rule edited is re-serialised: it
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from sidecar.call import Usage
 from sidecar.decision import Refusal
-from sidecar.errors import UpstreamError
+from sidecar.errors import UpstreamCut, UpstreamError
 from sidecar.evaluate import reply as judge
 from sidecar.evaluate.combine import unknown_model
 from sidecar.evaluate.listing import models
 from sidecar.server import refuse, stream
 from sidecar.server.outward import head, marks, rate_headers, remember
 from sidecar.server.settle import Settlement
+from sidecar.server.stream import LEFT
 from sidecar.wire import openai_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sidecar.decision import Decision
+    from sidecar.decision import Decision, Permit
     from sidecar.live import Active
-    from sidecar.route.base import Reply
+    from sidecar.route.base import Body, Reply
     from sidecar.server.exchange import Exchange
     from sidecar.server.inbound import Read
     from sidecar.server.services import Services
     from sidecar.wire.base import ReplyView
+
 
 async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision) -> None:
     """Carry out a yes. Whatever happens, the reservation is settled once."""
@@ -41,6 +44,9 @@ async def relay(services: Services, active: Active, exchange: Exchange, read: Re
     except UpstreamError as error:
         settlement.refund()
         _failed(services, exchange, read, decision, error)
+    except ConnectionError:  # the client left while its answer was being made
+        exchange.abort()
+        services.finished(read, decision, status=LEFT, settlement=settlement)
     finally:
         settlement.close()
 
@@ -63,8 +69,7 @@ async def _sent(services: Services, active: Active, exchange: Exchange, read: Re
     if decision.permit is None:
         raise UpstreamError("a yes without a permit")
     services.keep_login(active, read, decision.permit)
-    reply = await active.core.send(decision.permit)
-    exchange.on_gone(reply.body.close)
+    reply = await _asked(active, exchange, decision.permit, settlement)
     try:
         if reply.status < 300 and read.call.stream and reply.header("content-type").startswith("text/event-stream"):
             await stream.relay(services, active, exchange, read, decision, reply, settlement)
@@ -74,21 +79,60 @@ async def _sent(services: Services, active: Active, exchange: Exchange, read: Re
         reply.body.close()
 
 
+async def _asked(active: Active, exchange: Exchange, permit: Permit, settlement: Settlement) -> Reply:
+    """Send the permit. A client that leaves ends the upstream call, before its head as after it."""
+    leaving = Leaving(exchange.task)
+    exchange.on_gone(leaving)
+    try:
+        reply = await active.core.send(permit)
+    except asyncio.CancelledError:
+        if not exchange.gone or exchange.task is None:
+            raise
+        exchange.task.uncancel()
+        settlement.left(permit)
+        raise UpstreamCut("the client left") from None
+    leaving.body = reply.body
+    return reply
+
+
+class Leaving:
+    """What is done when the client leaves: before there is a reply its wait is ended, later the upstream is let go."""
+
+    __slots__ = ("_task", "body")
+
+    def __init__(self, task: asyncio.Task[None] | None) -> None:
+        self._task = task
+        self.body: Body | None = None
+
+    def __call__(self) -> None:
+        """The client left."""
+        if self.body is not None:
+            self.body.close()
+        elif self._task is not None:
+            self._task.cancel()
+
+
 async def _whole(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement) -> None:
-    body = await reply.body.read(services.settings.limits.reply)
+    try:
+        body = await reply.body.read(services.settings.limits.reply)
+    except UpstreamCut:
+        if exchange.gone:  # the provider worked for it all the same
+            settlement.served(reply.upstream, reply.model, Usage(read.call.tokens, estimated=True))
+        raise
     if reply.status >= 300:
         _error_reply(services, exchange, read, decision, reply, body)
         settlement.refund()
         return
     view = read.codec.read_reply(read.call, body)
     settlement.served(reply.upstream, reply.model, view.usage or Usage(read.call.tokens, estimate(view), estimated=True), view.finish)
-    refusal = await judged(services, active, decision, view, reply)
+    denied = proposals(services, active, decision, view)
+    refusal, warnings = judged(services, active, decision, view, reply, denied)
+    refusal = refusal or await remember(services, decision, view.minted, reply.upstream)
     if refusal is not None:
         _refused(services, exchange, read, decision, refusal)
         return
-    denied = proposals(services, active, decision, view)
     data = read.codec.write_reply(view, denied) if denied else body
-    exchange.respond(reply.status, head(read, decision, reply.headers), data)
+    exchange.respond(reply.status, head(read, decision, reply.headers, warnings), data)
     services.finished(read, decision, status=reply.status, settlement=settlement)
 
 
@@ -107,14 +151,16 @@ def proposals(services: Services, active: Active, decision: Decision, view: Repl
     return denied
 
 
-async def judged(services: Services, active: Active, decision: Decision, view: ReplyView, reply: Reply) -> Refusal | None:
-    """Response rules, then the owners of what was minted. A no, or None."""
-    if decision.principal is not None and judge.has_rules(active.snapshot, decision.call, decision.principal):
-        facts = judge.ReplyFacts(reply.status, ",".join(view.finish), view.usage.output_tokens if view.usage else estimate(view), tuple(t.target for t in view.tools))
-        refusal = services.judge_reply(active, decision, facts)
-        if refusal is not None:
-            return refusal
-    return await remember(services, decision, view.minted, reply.upstream)
+def judged(
+    services: Services, active: Active, decision: Decision, view: ReplyView, reply: Reply, denied: Mapping[int, str]
+) -> tuple[Refusal | None, tuple[str, ...]]:
+    """Response rules, over what the client would see: a no or None, and the warnings they owe."""
+    if decision.principal is None or not judge.has_rules(active.snapshot, decision.call, decision.principal):
+        return None, ()
+    tools = tuple(tool.target for index, tool in enumerate(view.tools) if index not in denied)
+    tokens = view.usage.output_tokens if view.usage else estimate(view)
+    verdict = services.judge_reply(active, decision, judge.ReplyFacts(reply.status, ",".join(view.finish), tokens, tools))
+    return verdict.refusal, verdict.obligations.warn
 
 
 def _refused(services: Services, exchange: Exchange, read: Read, decision: Decision, refusal: Refusal) -> None:
@@ -137,6 +183,6 @@ def _failed(services: Services, exchange: Exchange, read: Read, decision: Decisi
     """The upstream failed. Before the first byte a plain error; after it `stream` has already ended the answer."""
     if exchange.gone or exchange.started:
         exchange.abort()
-        services.finished(read, decision, status=499 if exchange.gone else error.status)
+        services.finished(read, decision, status=LEFT if exchange.gone else error.status)
         return
     _refused(services, exchange, read, decision, refuse.upstream(error, decision.id))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.recorder import Recorder
     from sidecar.telemetry.tracing import Tracer
 
+
 class Services:
     """Shared by all calls of one process."""
 
@@ -156,9 +157,7 @@ class Services:
         """Response rules. Records the verdict; what it owes are warnings alone."""
         if decision.principal is None:
             raise ConfigError("a reply without a principal")
-        verdict = judge.judge_reply(
-            active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete
-        )
+        verdict = judge.judge_reply(active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete)
         self.recorder.write(verdict, snapshot=active.snapshot.digest)
         self.metrics.decision(verdict)
         return verdict

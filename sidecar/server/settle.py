@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sidecar.call import Usage
 from sidecar.evaluate import quotas
 
 if TYPE_CHECKING:
-    from sidecar.call import Member, Usage
-    from sidecar.decision import Decision
+    from sidecar.call import Member
+    from sidecar.decision import Decision, Permit
     from sidecar.server.services import Services
 
 
@@ -34,6 +35,11 @@ class Settlement:
         if member is not None and member.price_input is not None and member.price_output is not None:
             self.cost = usage.input_tokens * member.price_input + usage.output_tokens * member.price_output
         self._settle(quotas.settlement(self._decision, usage, member))
+
+    def left(self, permit: Permit) -> None:
+        """The client left before any answer: what was sent up is counted, for the provider worked on it; the first member stands for all."""
+        member, call = permit.members[0], self._decision.call
+        self.served(member.upstream, member.model, Usage(call.tokens, estimated=True))
 
     def refund(self) -> None:
         """It was not answered: tokens, dollars and the concurrency slot go back; the request stays counted."""

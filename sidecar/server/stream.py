@@ -19,6 +19,7 @@ from sidecar.wire.base import Proposal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sidecar.call import Tool
     from sidecar.decision import Decision, Refusal
     from sidecar.live import Active
     from sidecar.route.base import Reply
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from sidecar.wire.base import Piece, StreamScreen
 
 
+LEFT = 499
+"""What metrics and spans call an answer that nobody waited for to its end; it is never sent."""
+
+
 async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement) -> None:
     """Relay one stream to its end."""
     limit = services.settings.limits.event
@@ -36,9 +41,12 @@ async def relay(services: Services, active: Active, exchange: Exchange, read: Re
     run = Run(services, active, exchange, read, decision, reply, screen)
     try:
         await (run.held() if run.buffered() else run.live())
+    except ConnectionError:
+        run.status = LEFT
+        exchange.abort()
     finally:
         run.settle(settlement)
-        services.finished(read, decision, status=reply.status, settlement=settlement, released=run.released)
+        services.finished(read, decision, status=run.status, settlement=settlement, released=run.released)
 
 
 class Run:
@@ -50,11 +58,13 @@ class Run:
         self._exchange = exchange
         self._read = read
         self._decision = decision
+        self._judged = decision
         self._reply = reply
         self._screen = screen
         self._minted = 0
+        self._tools: list[str] = []
         self._cut = False
-        self._judged_at = services.clock()
+        self.status = reply.status
         self.released = 0
 
     def buffered(self) -> bool:
@@ -64,30 +74,30 @@ class Run:
 
     async def live(self) -> None:
         """Headers at once, then every event as it comes."""
-        refusal = self._judge(complete=False)
+        refusal, warnings = self._judge(complete=False)
         if refusal is not None:
             self._refuse(refusal)
             return
-        await self._exchange.start(self._reply.status, [*head(self._read, self._decision, self._reply.headers), ("cache-control", "no-cache")])
+        headers = head(self._read, self._decision, self._reply.headers, warnings)
+        await self._exchange.start(self._reply.status, [*headers, ("cache-control", "no-cache")])
         try:
-            await self._pump()
+            refusal = await self._pump()
         except UpstreamError as error:
-            self._cut = True
             await self._abort(error)
             return
+        if refusal is not None:
+            self._cut = True
+            await self._write(self._screen.terminate(refuse.disclosed(self._services, refusal)))
         await self._exchange.finish()
 
-    async def _pump(self) -> None:
+    async def _pump(self) -> Refusal | None:
+        """Everything to the end, or to the refusal that ends it."""
         while data := await self._reply.body.chunk():
-            refusal = await self._pass(self._screen.feed(data))
-            if refusal is None and self._services.stale(self._active, self._judged_at):
-                refusal = await self._again()
+            refusal = await self._again() if self._services.stale(self._active) else None
+            refusal = refusal or await self._pass(self._screen.feed(data))
             if refusal is not None:
-                await self._write(self._screen.terminate(refuse.disclosed(self._services, refusal)))
-                return
-        refusal = await self._pass(self._screen.finish_input())
-        if refusal is not None:
-            await self._write(self._screen.terminate(refuse.disclosed(self._services, refusal)))
+                return refusal
+        return await self._pass(self._screen.finish_input())
 
     async def _pass(self, pieces: Sequence[Piece]) -> Refusal | None:
         out, refusal = await self._resolve(pieces)
@@ -102,12 +112,18 @@ class Run:
             rest: Sequence[Piece] = ()
             for piece in pieces:
                 if isinstance(piece, Proposal):
-                    rest = self._screen.resolve(self._services.judge_tool(self._active, self._decision, piece.tool))
+                    rest = self._screen.resolve(self._proposed(piece.tool))
                 else:
                     out.append(piece.data)
             pieces = rest
         refusal = await self._owned()
         return b"".join(out), refusal
+
+    def _proposed(self, tool: Tool) -> str | None:
+        denied = self._services.judge_tool(self._active, self._judged, tool)
+        if denied is None:
+            self._tools.append(tool.target)
+        return denied
 
     async def _owned(self) -> Refusal | None:
         minted = self._screen.minted
@@ -121,7 +137,15 @@ class Run:
         await self._exchange.write(data)
 
     async def held(self) -> None:
-        """Hold all of it, judge the end, then let it go or refuse it plainly."""
+        """Hold all of it, judge the end, then let it go or refuse it plainly. Nothing has gone out yet, so a failure is plain too."""
+        try:
+            await self._hold()
+        except UpstreamError as error:
+            if self._exchange.gone:
+                raise ConnectionResetError("the client left") from None
+            self._refuse(refuse.upstream(error, self._decision.id))
+
+    async def _hold(self) -> None:
         held: list[bytes] = []
         size = 0
         while data := await self._reply.body.chunk():
@@ -134,30 +158,37 @@ class Run:
                 return
             held.append(out)
         out, refusal = await self._resolve(self._screen.finish_input())
-        refusal = refusal or self._judge(complete=True)
+        if refusal is None:
+            refusal, warnings = self._judge(complete=True)
         if refusal is not None:
             self._refuse(refusal)
             return
-        await self._exchange.start(self._reply.status, head(self._read, self._decision, self._reply.headers))
+        await self._exchange.start(self._reply.status, head(self._read, self._decision, self._reply.headers, warnings))
         await self._write(b"".join((*held, out)))
         await self._exchange.finish()
 
-    def _judge(self, *, complete: bool) -> Refusal | None:
+    def _judge(self, *, complete: bool) -> tuple[Refusal | None, tuple[str, ...]]:
+        """Response rules: a no or None, and the warnings they owe."""
         principal = self._decision.principal
         if principal is None or not judge.has_rules(self._active.snapshot, self._decision.call, principal):
-            return None
+            return None, ()
         screen = self._screen
         tokens = screen.usage.output_tokens if screen.usage else screen.output_bytes // 3
-        facts = judge.ReplyFacts(self._reply.status, ",".join(screen.finish), tokens, tuple(self._services.proposed(self._decision)))
-        return self._services.judge_reply(self._active, self._decision, facts, complete=complete)
+        facts = judge.ReplyFacts(self._reply.status, ",".join(screen.finish), tokens, tuple(self._tools))
+        verdict = self._services.judge_reply(self._active, self._decision, facts, complete=complete)
+        return verdict.refusal, verdict.obligations.warn
 
     async def _again(self) -> Refusal | None:
-        """The configuration changed under a long stream: decide it again under the new one (DESIGN.md, Documents)."""
-        self._judged_at = self._services.clock()
-        return await self._services.decide_again(self._read, self._decision)
+        """The configuration changed under a long stream: decide it again under the new one, which judges the rest (DESIGN.md, Documents)."""
+        active = self._services.active()
+        again = await self._services.decide_again(active, self._read, self._decision)
+        if again.refusal is None:
+            self._active, self._judged = active, again
+        return again.refusal
 
     def _refuse(self, refusal: Refusal) -> None:
         whole = self._read.codec.refuse(refuse.disclosed(self._services, refusal), self._read.request_id)
+        self.status = whole.status
         self._exchange.respond(whole.status, whole.headers, whole.body)
 
     def _too_long(self) -> Refusal:
@@ -165,8 +196,9 @@ class Run:
 
     async def _abort(self, error: UpstreamError) -> None:
         """After the first byte: the dialect's error event, then close without a false end."""
+        self._cut = True
         if self._exchange.gone:
-            return
+            raise ConnectionResetError("the client left")
         await self._write(self._screen.abort(refuse.upstream(error, self._decision.id)))
         await self._exchange.finish()
 

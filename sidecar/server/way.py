@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from sidecar.errors import CallError, SidecarError
 from sidecar.server import inbound, refuse
+from sidecar.server.inbound import Read
 from sidecar.server.relay import relay
 
 if TYPE_CHECKING:
     from sidecar.live import Active
     from sidecar.server.exchange import Exchange
-    from sidecar.server.inbound import Read
     from sidecar.server.services import Services
 
 

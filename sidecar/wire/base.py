@@ -7,13 +7,16 @@ cannot read and `errors.CannotCarry` on an obligation that has no place in them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from sidecar.call import Call, Member, Outgoing, Tool, Usage
-from sidecar.decision import Refusal
-from sidecar.segment import Edit, Segment
 from sidecar.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sidecar.call import Call, Member, Outgoing, Tool, Usage
+    from sidecar.decision import Refusal
+    from sidecar.segment import Edit, Segment
 
 
 @value

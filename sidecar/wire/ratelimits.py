@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,24 +85,27 @@ def _anthropic(noun: str, level: Level, now: float | None) -> Headers:
 
 def _ietf(levels: Sequence[Level]) -> Headers:
     """draft-ietf-httpapi-ratelimit-headers-10: `"requests-60";q=60;w=60` and `"requests-60";r=12;t=7`."""
-    told: dict[str, Level] = {}
+    told: dict[str, tuple[str, Level]] = {}
     for level in levels:
         if level.metric in _UNITS:
-            name = f"{level.metric}-{math.ceil(level.window)}" if level.window else level.metric
-            if name not in told or level.remaining < told[name].remaining:
-                told[name] = level
+            name, policy = _named(level.metric, level.window, level.limit)
+            if name not in told or level.remaining < told[name][1].remaining:
+                told[name] = policy, level
     if not told:
         return ()
     return (
-        ("ratelimit-policy", ", ".join(_policy(name, level) for name, level in told.items())),
-        ("ratelimit", ", ".join(f'"{name}";r={_whole(level.remaining)};t={math.ceil(max(0.0, level.reset_after))}' for name, level in told.items())),
+        ("ratelimit-policy", ", ".join([policy for policy, _ in told.values()])),
+        ("ratelimit", ", ".join([f'"{name}";r={_whole(level.remaining)};t={math.ceil(max(0.0, level.reset_after))}' for name, (_, level) in told.items()])),
     )
 
 
-def _policy(name: str, level: Level) -> str:
-    unit = _UNITS[level.metric]
-    said = f'"{name}";q={_whole(level.limit)}' + ("" if unit == "requests" else f';qu="{unit}"')
-    return f"{said};w={math.ceil(level.window)}" if level.window else said
+@lru_cache(maxsize=1024)
+def _named(metric: str, window: float, limit: float) -> tuple[str, str]:
+    """The policy's name and text: the same for every call of a limit, so written once."""
+    name = f"{metric}-{math.ceil(window)}" if window else metric
+    unit = _UNITS[metric]
+    said = f'"{name}";q={_whole(limit)}' + ("" if unit == "requests" else f';qu="{unit}"')
+    return name, f"{said};w={math.ceil(window)}" if window else said
 
 
 def _whole(value: float) -> str:

@@ -5,7 +5,6 @@ One function on purpose: what `check` says is what `run` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.compiler import compile_layers
@@ -14,6 +13,8 @@ from sidecar.config.load import LayerFiles, load
 from sidecar.workbench import cases
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.config.document import Document
 

@@ -50,7 +50,9 @@ end
 
 
 def launch(core, command, **env):
-    return subprocess.Popen(["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **env}, start_new_session=True)
+    return subprocess.Popen(
+        ["taskset", "-c", str(core), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **env}, start_new_session=True
+    )
 
 
 def stop(processes):
@@ -109,7 +111,9 @@ def compare(where, rounds, secs):
     """Rates and latencies beside HAProxy, interleaved."""
     (where / "nginx.conf").write_text(NGINX.format(d=where, up=UP, body=REPLY))
     (where / "ha.cfg").write_text(HAPROXY.format(ha=HA, up=UP))
-    (where / "post.lua").write_text(LUA.format(token=configuration.TOKEN, system="You are a helpful assistant. " * 10, user="What is the capital of France? " * 20))
+    (where / "post.lua").write_text(
+        LUA.format(token=configuration.TOKEN, system="You are a helpful assistant. " * 10, user="What is the capital of France? " * 20)
+    )
     processes = [launch(0, ["nginx", "-p", str(where), "-c", str(where / "nginx.conf")]), launch(1, ["haproxy", "-f", str(where / "ha.cfg")])]
     processes.append(sidecar(where, 100))
     try:

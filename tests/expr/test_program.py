@@ -237,6 +237,20 @@ def test_doubling_ends_in_a_fault():
     assert isinstance(run(f"cel.bind(v0, x, {source})", x="ab"), Fault)
 
 
+@pytest.mark.parametrize("end", ["v24 == v24", "'%s'.format([v24])", "v24", "v24.flatten(30)", "v24 in [v24]"])
+def test_lists_that_hold_each_other_twice_end_in_a_fault(end):
+    source = "".join(f"cel.bind(v{i + 1}, [v{i}, v{i}], " for i in range(24)) + end + ")" * 24
+    assert isinstance(run(f"cel.bind(v0, x, {source})", x=1), Fault)
+
+
+def test_a_deep_stack_of_the_caller_is_a_clean_error_too():
+    def deep(levels):
+        return expr.compile("(" * 32 + "x" + ")" * 32 + "+ 1" * 60, X, result=DYN) if levels == 0 else deep(levels - 1)
+
+    with pytest.raises(expr.ExprError, match="nested"):
+        deep(650)
+
+
 def test_bindings_are_not_written_to():
     bindings = {"x": [1, 2]}
     assert expr.compile("x.exists(e, e == 2)", X)(bindings) is True

@@ -1,10 +1,12 @@
 """The stage of the wire tests: a real sidecar in this loop, a counting upstream behind it, real SDK clients before it."""
 
+import asyncio
 import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from sidecar.credentials import keys
@@ -43,7 +45,13 @@ def policies():
             match={"protocol": ["llm"], "operation": ["*"]},
             rules=[
                 {"name": "known", "when": 'principal.id != "key:poor"', "effect": "allow"},
-                {"name": "cool", "when": "call.params.?temperature.orValue(0) > 1.5", "effect": "deny", "message": "Keep it cool.", "help": "https://example.com/cool"},
+                {
+                    "name": "cool",
+                    "when": "call.params.?temperature.orValue(0) > 1.5",
+                    "effect": "deny",
+                    "message": "Keep it cool.",
+                    "help": "https://example.com/cool",
+                },
             ],
         ),
         document(
@@ -85,14 +93,15 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(tmp_path, documents=None, environ=None, **options):
-    """A running stage. `documents` is a callable from the stage to documents, or None for the usual ones."""
+async def staged(tmp_path, documents=None, environ=None, layers=(), **options):
+    """A running stage. `documents` is a callable from the stage to documents, or None for the usual ones; `layers` are lists of more."""
     async with CountingUpstream().running() as up:
         stage = Stage(up, tmp_path / "policies")
         made = documents(stage) if documents else stage.documents()
         write(stage.directory, *made)
         env = {"UP_KEY": "upstream-secret", **(environ or {})}
-        async with running(stage.directory, environ=env, state=tmp_path / "state", **options) as app:
+        more = [write(tmp_path / f"layer{index}", *layer) for index, layer in enumerate(layers, start=1)]
+        async with running(stage.directory, *more, environ=env, state=tmp_path / "state", **options) as app:
             stage.sidecar = app
             yield stage
 
@@ -112,3 +121,80 @@ def make_stage(tmp_path):
 @pytest.fixture
 def tokens():
     return TOKENS
+
+
+@dataclass
+class Answered:
+    """One answer, read whole."""
+
+    status: int
+    headers: dict
+    text: str
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+    @property
+    def code(self):
+        """The stable slug of a refusal, in whichever dialect."""
+        error = self.json["error"]
+        return error.get("code") or error["details"]["error_code"]
+
+
+async def sent(stage, who="dev", path="/v1/chat/completions", *, method="POST", headers=None, **fields):
+    """Ask with the key of `who`; `fields` over a small body of the dialect. A streamed answer is read to its end."""
+    anthropic = path.startswith("/v1/messages")
+    model = "claude-sonnet-5-5" if anthropic else "gpt-4o"
+    body = {"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "hello there"}], **fields}
+    token = stage.tokens.get(who, who)
+    sends = {} if method == "GET" else {"json": {name: value for name, value in body.items() if value is not None}}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, stage.base + path, headers={"authorization": f"Bearer {token}", **(headers or {})}, **sends) as answer,
+    ):
+        try:
+            text = (await answer.read()).decode()
+        except aiohttp.ClientPayloadError:
+            text = ""
+        return Answered(answer.status, {name.lower(): value for name, value in answer.headers.items()}, text)
+
+
+@pytest.fixture
+def ask():
+    """`await ask(stage, who, path, **body)`."""
+    return sent
+
+
+class Ended:
+    """Hears of every call that is over; `await ended.one(status)` waits for one that ended so."""
+
+    def __init__(self):
+        self.seen = []
+        self._news = asyncio.Condition()
+        self._tasks = set()
+
+    def __call__(self, read, decision, status, settlement):
+        self.seen.append((status, decision, settlement))
+        task = asyncio.ensure_future(self._tell())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self):
+        async with self._news:
+            self._news.notify_all()
+
+    async def one(self, *statuses, limit=5):
+        """(decision, settlement) of the newest call that ended with one of these statuses."""
+
+        def found():
+            return [entry for entry in self.seen if entry[0] in statuses]
+
+        async with asyncio.timeout(limit), self._news:
+            await self._news.wait_for(found)
+        return found()[-1][1:]
+
+
+@pytest.fixture
+def ended():
+    return Ended()

@@ -11,7 +11,14 @@ CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 async def raw(stage, target, body=b"", *, method="POST", token="dev", headers=()):
     """Send these very bytes; returns (status, body)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port("data"))
-    lines = [f"{method} {target} HTTP/1.1", "host: localhost", f"authorization: Bearer {stage.tokens[token]}", "content-type: application/json", "connection: close", *headers]
+    lines = [
+        f"{method} {target} HTTP/1.1",
+        "host: localhost",
+        f"authorization: Bearer {stage.tokens[token]}",
+        "content-type: application/json",
+        "connection: close",
+        *headers,
+    ]
     writer.write("\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode() + body)
     data = await asyncio.wait_for(reader.read(), 5)
     writer.close()
@@ -23,7 +30,15 @@ def chat(model="gpt-4o", **more):
     return json.dumps({"model": model, **CHAT, **more}).encode()
 
 
-SAME = ["/v1/chat/completions", "/v1/chat/completions/", "//v1//chat/completions", "/V1/Chat/COMPLETIONS", "/v1/chat/%63ompletions", "/v1/chat/completions?x=1", "/v1/chat/completions?api-version=1&a=%2e%2e"]
+SAME = [
+    "/v1/chat/completions",
+    "/v1/chat/completions/",
+    "//v1//chat/completions",
+    "/V1/Chat/COMPLETIONS",
+    "/v1/chat/%63ompletions",
+    "/v1/chat/completions?x=1",
+    "/v1/chat/completions?api-version=1&a=%2e%2e",
+]
 
 
 @pytest.mark.parametrize("target", SAME)
@@ -109,7 +124,10 @@ async def test_a_body_with_two_readings_or_none_is_refused(stage, body):
 async def test_a_body_that_is_no_json_by_its_type_is_a_415(stage):
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port("data"))
     body = chat()
-    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        + body
+    )
     assert b" 415 " in (await reader.read()).split(b"\r\n")[0]
     writer.close()
     assert stage.upstream.count == 0
@@ -120,7 +138,10 @@ async def test_a_foreign_host_or_origin_is_refused_before_anything_is_read(stage
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port("data"))
     host = "" if header.startswith("host") else "host: localhost\r\n"
     body = chat()
-    writer.write(f"POST /v1/chat/completions HTTP/1.1\r\n{host}{header}\r\nauthorization: Bearer {stage.tokens['dev']}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    writer.write(
+        f"POST /v1/chat/completions HTTP/1.1\r\n{host}{header}\r\nauthorization: Bearer {stage.tokens['dev']}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
     assert b" 403 " in (await reader.read()).split(b"\r\n")[0]
     writer.close()
     assert stage.upstream.count == 0

@@ -49,7 +49,10 @@ class Chat(OpenAI):
     async def ask_streamed(self, temperature=None):
         got = []
         async for chunk in await self.client.chat.completions.create(
-            model="gpt-4o", messages=[{"role": "user", "content": "hello there"}], stream=True, temperature=temperature if temperature is not None else openai.omit
+            model="gpt-4o",
+            messages=[{"role": "user", "content": "hello there"}],
+            stream=True,
+            temperature=temperature if temperature is not None else openai.omit,
         ):
             got += [choice.delta.content or "" for choice in chunk.choices]
         return "".join(got)

@@ -18,7 +18,10 @@ CASES = {
 async def ask(stage, who, extra):
     token = stage.tokens[who] if who else "sk-nobody"
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], **extra}
-    async with aiohttp.ClientSession() as session, session.post(f"{stage.base}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"}) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{stage.base}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"}) as answer,
+    ):
         return answer.status
 
 
