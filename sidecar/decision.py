@@ -75,6 +75,9 @@ class Refusal:
     retry: bool = False
     decision: str = ""
     levels: tuple[Level, ...] = ()
+    """Of a quota: what ran out first, then the others."""
+    now: float | None = None
+    """Unix seconds at which `levels` stood so, for headers that tell a date."""
 
 
 class Permit:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PROTECTED = ("model", "stream")
 """First tokens of pointers that `redact` may not touch: they are matched."""
+NO_REPLY = frozenset({"tool_call", "models"})
 OUTPUT = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
 """One parameter under several names."""
 
@@ -133,5 +134,33 @@ def _alias(report: Report, document: Document, target: str, pointer: str, meant:
         report.say("warning", document, "alias", f"`{target}` is an alias: an allow covers models by their own name", pointer, hint=f"`{model}`")
 
 
-CHECKS: tuple[Callable[[Whole, Report], None], ...] = (set_and_read, redact_matched, delegated, priced, same_route, allowed_aliases)
+def never_judged(whole: Whole, report: Report) -> None:
+    """Replies are those of calls that went to an upstream: tool calls and the list of models have none."""
+    for document in whole.of("Policy"):
+        match = document.spec.match
+        for index, operation in enumerate(match.operation if match.phase == "response" else ()):
+            if operation in NO_REPLY:
+                report.say(
+                    "error", document, "coverage", f"`{operation}` has no reply that could be judged", f"/spec/match/operation/{index}", hint="`phase: request`"
+                )
+
+
+def never_counted(whole: Whole, report: Report) -> None:
+    """Quotas count requests; the tool calls in a reply are judged and not counted."""
+    for document in whole.of("Quota"):
+        for index, operation in enumerate(document.spec.match.operation):
+            if operation == "tool_call":
+                report.say("error", document, "coverage", "`tool_call` is not counted in this release", f"/spec/match/operation/{index}", hint="count `chat`")
+
+
+CHECKS: tuple[Callable[[Whole, Report], None], ...] = (
+    set_and_read,
+    redact_matched,
+    delegated,
+    priced,
+    same_route,
+    allowed_aliases,
+    never_judged,
+    never_counted,
+)
 """The visible table."""

@@ -75,10 +75,11 @@ class Path:
 class Table:
     """All upstreams and routes of a snapshot."""
 
-    __slots__ = ("paths", "served")
+    __slots__ = ("paths", "served", "upstreams")
 
     def __init__(self, served: Iterable[Served], paths: Iterable[Path]) -> None:
         self.served = {each.name: each for each in sorted(served, key=lambda each: each.name)}
+        self.upstreams = {name: each.spec for name, each in self.served.items()}
         self.paths = tuple(sorted(paths, key=lambda each: each.name))
 
     def path(self, family: str, asked: str) -> Path | None:

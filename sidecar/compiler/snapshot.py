@@ -49,7 +49,7 @@ class Snapshot:
     @property
     def upstreams(self) -> Mapping[str, Upstream]:
         """Upstream documents by name."""
-        return {name: each.spec for name, each in self.table.served.items()}
+        return self.table.upstreams
 
     @property
     def routes(self) -> Mapping[str, Route]:

@@ -46,6 +46,8 @@ class Issuer:
 
     def __init__(self, document: Jwt, keys: KeySet, claims: Claims, *, several: bool) -> None:
         self._document = document
+        self.jwks = document.jwks
+        """Where the keys come from."""
         self.keys = keys
         self._claims = claims
         self._several = several

@@ -41,6 +41,7 @@ class KeySet:
         self.due = 0.0
         """Unix seconds from which `poll` has something to do."""
         self._bytes = b""
+        self._fetched = 0.0
 
     def select(self, algorithm: str, kid: str | None) -> PublicKey | None:
         """The one key for this algorithm with this `kid`; without a `kid`, the only one for the algorithm. Never a guess."""
@@ -53,6 +54,12 @@ class KeySet:
     def overdue(self, now: float) -> bool:  # noqa: ARG002 - a file is looked at in time by itself
         """The keys are so old that a call should wait for others before it is judged by them."""
         return False
+
+    def inherit(self, other: KeySet) -> None:
+        """Begin with the keys an earlier configuration had from the same place: an issuer that is away during a reload takes nothing away."""
+        if other.loaded:
+            self.keys, self.loaded, self.version = other.keys, True, other.version
+            self._bytes, self._fetched = other._bytes, other._fetched
 
     async def refresh(self, now: float) -> bool:
         """Bring the keys again if that may help now. True where it was done and worked."""
@@ -104,7 +111,6 @@ class UrlKeySet(KeySet):
         self._fetch = fetch
         self._running: asyncio.Task[bool] | None = None
         self._tried: float | None = None
-        self._fetched = 0.0
 
     def poll(self, now: float) -> None:
         """Fetch in the background if the keys are old; calls go on with those there are."""

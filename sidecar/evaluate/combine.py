@@ -5,6 +5,7 @@ Refusals tell the author's words or the rule's name, never what the caller sent.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ LIFETIME = 60.0
 """Seconds a permit lasts: a call waits this long for its turn, at most."""
 PATIENCE = 120.0
 """Seconds up to which waiting helps: past it a client is told not to retry (some sleep as long as they are told)."""
-FORGIVEN = frozenset({"policy", "hidden", "quota", "budget", "outage"})
+FORGIVEN = frozenset({"policy", "hidden", "quota", "budget"})
 """What Settings `mode: audit` forwards all the same: the no of a policy, never that of an identity or of an owner."""
 
 DEFAULT = Reason("default", "Settings", "deny", "true", "")
@@ -67,8 +68,8 @@ def denied(reason: Reason, id: str, *, told: bool, message: str = "") -> Refusal
     return Refusal(kind="policy", status=403, code="policy_denied", message=words, rule=reason.rule, help=reason.help, decision=id)
 
 
-def exhausted(answer: Exhausted, id: str) -> Refusal:
-    """Over a quota: a rate that frees itself soon, or a budget that is gone."""
+def exhausted(answer: Exhausted, id: str, now: float) -> Refusal:
+    """Over a quota: a rate that frees itself soon, or a budget that is gone. `now` is Unix seconds."""
     level, wait = answer.level, answer.retry_after
     soon = wait is not None and wait <= PATIENCE
     return Refusal(
@@ -80,7 +81,8 @@ def exhausted(answer: Exhausted, id: str) -> Refusal:
         retry_after=wait,
         retry=soon,
         decision=id,
-        levels=answer.levels or (level,),
+        levels=(level, *[other for other in answer.levels if (other.counter, other.metric) != (level.counter, level.metric)]),
+        now=now,
     )
 
 
@@ -91,7 +93,7 @@ def forgives(state: State, refusal: Refusal) -> bool:
     """Whether the whole sidecar only audits and this no is one that it may turn into a would-be."""
     if state.snapshot.settings.mode != "audit" or state.candidates is None:
         return False
-    policy = refusal.kind in FORGIVEN or (refusal.kind == "not_found" and refusal.code == "model_not_found") or refusal.code == "quota_unavailable"
+    policy = refusal.kind in FORGIVEN or refusal.code in {"model_not_found", "quota_unavailable"}
     return policy and bool(state.call.members)
 
 
@@ -138,6 +140,13 @@ def surviving(state: State) -> tuple[Member, ...]:
     if bits == (1 << len(members)) - 1:
         return members
     return tuple([member for bit, member in enumerate(members) if bits >> bit & 1])
+
+
+def uncarried(decision: Decision) -> Decision:
+    """A yes for some of the members alone, taken back: the core can't be held to them."""
+    text = "denied: another gateway serves this call, and which upstream it takes can't be held to what was decided"
+    refusal = Refusal(kind="policy", status=403, code="policy_denied", message=text, decision=decision.id)
+    return replace(decision, effect="deny", by=(), refusal=refusal, permit=None)
 
 
 def permitted(state: State, members: Sequence[Member], payloads: Mapping[str, Outgoing]) -> Decision:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
+
 from sidecar.decision import NONE, Obligations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sidecar.call import Member
     from sidecar.compiler.rules import Rule
@@ -60,12 +62,12 @@ def _sum(rules: Sequence[Rule]) -> Obligations:
 
 
 def same(one: object, other: object) -> bool:
-    """Equal as JSON values: `true` is not 1."""
-    return type(one) is type(other) and one == other
+    """Equal as JSON values, however deep: `true` is not 1."""
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
-def _union(lists: object) -> tuple[str, ...]:
-    return tuple(sorted({text for texts in lists for text in texts}))  # type: ignore[attr-defined]
+def _union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({text for texts in lists for text in texts}))
 
 
 def routed(members: Sequence[Member], survivors: int, labels: Sequence[tuple[str, str]]) -> int:

@@ -30,16 +30,16 @@ def apply_policies(state: State) -> Steps[Refusal | None]:
         state.would += would_be(candidates, views, state.now)
     if verdict.denied:
         return _denied(state, verdict.denied)
-    state.owing = verdict.owing
-    if state.call.tools:
-        no = offered(state, principal)
-        if no is not None:
-            return no
     state.survivors = verdict.survivors
     if not verdict.survivors:
         state.others += verdict.granted
         return combine.nothing_allows(state.id)
+    state.owing = verdict.owing
     state.reasons += verdict.granted
+    if state.call.tools:
+        no = offered(state, principal)
+        if no is not None:
+            return no
     return _owe(state) if state.owing else None
     yield
 

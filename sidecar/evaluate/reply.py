@@ -70,6 +70,11 @@ def has_rules(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     return bool(candidates.audits) or any(part.denies or part.demands for part in candidates.layers)
 
 
+def audits_end(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
+    """Whether an audited response rule reads what only the end tells. It holds nothing back, so a stream is judged once more at its end."""
+    return snapshot.judges_replies and any(rule.late for rule, _ in snapshot.candidates(call, principal.subjects, "response").audits)
+
+
 def needs_buffer(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     """Whether a stream must be held to its end: an enforced response rule with `buffer: true` may match."""
     return snapshot.judges_replies and snapshot.candidates(call, principal.subjects, "response").buffer

@@ -21,6 +21,7 @@ from sidecar.errors import ConfigError
 from sidecar.gate import Gate
 from sidecar.live import Active, Live
 from sidecar.route import build as build_core
+from sidecar.route import resolve
 from sidecar.route.channel import Channel
 from sidecar.server.health import Health
 from sidecar.server.listener import Listener, ListenLimits
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sidecar.config.documents import Address, Settings
     from sidecar.credentials.base import Fetch
     from sidecar.decision import Decision
+    from sidecar.route.resolve import Resolver
     from sidecar.server.admin import Admin
     from sidecar.server.inbound import Read
     from sidecar.server.local import LocalKey
@@ -56,7 +58,10 @@ def load(directories: Sequence[str], environ: Mapping[str, str], now: float) -> 
 
 
 class Sidecar:
-    """One running sidecar. `ports` is filled by `start`: data, admin, health."""
+    """One running sidecar. `ports` is filled by `start`: data, admin, health.
+
+    `fetch` brings key sets and `resolver` turns upstream names into addresses, where somebody embeds this with ways of their own.
+    """
 
     def __init__(
         self,
@@ -68,6 +73,8 @@ class Sidecar:
         on_finished: Callable[[Read | None, Decision, int, Settlement | None], None] | None = None,
         local: LocalKey | None = None,
         clock: Callable[[], float] = time.time,
+        fetch: Fetch | None = None,
+        resolver: Resolver = resolve.system,
     ) -> None:
         if prepared.snapshot is None:
             raise ConfigError("the configuration does not load", prepared.diagnostics)
@@ -77,6 +84,9 @@ class Sidecar:
         self._clock = clock
         self._on_finished = on_finished
         self._local = local
+        self._fetch = fetch
+        self._resolver = resolver
+        self._verifier: Authenticator | None = None
         self._tasks: list[asyncio.Task[object]] = []
         self.state = state
         self.settings: Settings = prepared.snapshot.settings
@@ -89,22 +99,23 @@ class Sidecar:
     async def start(self) -> None:
         """Open everything. Raises ConfigError or OSError; then nothing stays open."""
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.channel = Channel()
+        self.channel = Channel(self._resolver)
         self.owners = owners(self.settings.database, self.state)
         self.metrics = Metrics()
         self.live = Live(lambda: read_layers(self._directories), self._build, self._environ, self._clock, self._swapped)
         self.services = self._services()
-        self.metrics.upstream_states(lambda: self.services.active().core.health())
+        self.metrics.upstream_states(lambda: self.services.active().core.health())  # noqa: PLW0108  the core changes with each reload
         self.metrics.lost_records(lambda: self.services.recorder.lost)
         await self.live.start(self._prepared)
         await self._open_ports()
         self.ready = True
         self._spawn(self.live.watch(self._directories))
-        self._spawn(self._open_admin())
+        self._opening = self._spawn(self._open_admin())
         self._spawn(self.services.recorder.keep())
 
     def _services(self) -> Services:
         self.counters = counters(self.settings.store)
+        self.metrics.quota_totals(self.counters.reserved, self.counters.settled)
         return Services(
             self.settings,
             live=self.live,
@@ -120,7 +131,9 @@ class Sidecar:
 
     async def _build(self, snapshot: Snapshot) -> Active:
         """Join a snapshot with what serves it: fetch keys, open pools."""
-        verifier = Authenticator(self._identity(snapshot), fetch=_fetch(snapshot), clock=self._clock)
+        verifier = Authenticator(self._identity(snapshot), fetch=self._fetch or _fetch(snapshot), clock=self._clock)
+        if self._verifier is not None:
+            verifier.inherit(self._verifier)
         await verifier.warm()
         core = build_core(
             snapshot,
@@ -137,6 +150,7 @@ class Sidecar:
             await core.close()
             await verifier.close()
 
+        self._verifier = verifier
         return Active(snapshot, Gate(verifier, self.counters, self.owners), core, close)
 
     def _identity(self, snapshot: Snapshot) -> Identity:
@@ -192,8 +206,9 @@ class Sidecar:
         self.admin = Admin(self)
         self.ports["admin"] = await self.admin.start(self.settings.admin)
 
-    def _spawn(self, coroutine: Coroutine[object, object, object]) -> None:
+    def _spawn(self, coroutine: Coroutine[object, object, object]) -> asyncio.Task[object]:
         self._tasks.append(asyncio.ensure_future(coroutine))
+        return self._tasks[-1]
 
     # ------------------------------------------------------------ stop
 
@@ -203,6 +218,7 @@ class Sidecar:
         self.services.draining = True
         wait = self.settings.limits.drain if grace is None else grace
         await self._listeners["data"].close(wait)
+        await asyncio.wait((self._opening,))  # cancelled half-way, asyncio forgets a socket that it has bound
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:

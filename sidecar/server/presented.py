@@ -36,7 +36,7 @@ def _token(value: str) -> str:
 
 
 def source(exchange: Exchange, proxies: Sequence[Network]) -> Source:
-    """The peer, or what a trusted proxy says of it (the right-most address that is no trusted proxy)."""
+    """The peer, or what a trusted proxy says of it (the right-most hop that is no trusted proxy)."""
     ip = exchange.peer[0]
     if proxies and _inside(ip, proxies):
         ip = _forwarded(exchange, proxies) or ip
@@ -44,16 +44,22 @@ def source(exchange: Exchange, proxies: Sequence[Network]) -> Source:
 
 
 def _forwarded(exchange: Exchange, proxies: Sequence[Network]) -> str:
-    hops = [hop.strip() for name, value in exchange.headers if name == "x-forwarded-for" for hop in value.split(",")]
-    return next((hop for hop in reversed(hops) if _is_address(hop) and not _inside(hop, proxies)), "")
+    """The right-most hop that is no trusted proxy; "" where that is no address: what stands left of it anybody may have written."""
+    hops = [_address(hop) for name, value in exchange.headers if name == "x-forwarded-for" for hop in value.split(",")]
+    return next((hop for hop in reversed(hops) if not _inside(hop, proxies)), "")
 
 
-def _is_address(text: str) -> bool:
+def _address(hop: str) -> str:
+    """The address of a hop in its normal form, a port behind it taken off; "" for what is none."""
+    bare = hop.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
     try:
-        ipaddress.ip_address(text)
+        return "" if "%" in bare else str(ipaddress.ip_address(bare))
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def _inside(ip: str, networks: Sequence[Network]) -> bool:

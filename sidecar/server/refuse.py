@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sidecar import wire
 from sidecar.call import Call
 from sidecar.decision import Decision, Refusal
-from sidecar.errors import CallError, PermitError, SidecarError, UpstreamError
+from sidecar.errors import CallError, PermitError, RecordsDown, SidecarError, UpstreamError
 from sidecar.server import inbound
 from sidecar.server.outward import Headers
 
@@ -39,16 +39,14 @@ def answer(services: Services, exchange: Exchange, read: Read, decision: Decisio
 
 def malformed(services: Services, active: Active, exchange: Exchange, error: CallError) -> None:
     """Refuse and record what could not be read as a call."""
-    decision = unread_decision(services, exchange.method, exchange.target, error)
-    services.record_unread(active, decision)
+    decision = _noted(services, active, unread_decision(services, exchange.method, exchange.target, error))
     status, headers, body = _shaped(services, exchange.target, exchange.headers, decision)
     exchange.respond(status, headers, body)
 
 
 def unread(services: Services, method: str, target: str, headers: Headers, error: CallError) -> Whole:
     """The same for the listener, which has no exchange yet."""
-    decision = unread_decision(services, method, target, error)
-    services.record_unread(services.active(), decision)
+    decision = _noted(services, services.active(), unread_decision(services, method, target, error))
     return _shaped(services, target, headers, decision)
 
 
@@ -58,6 +56,21 @@ def unread_decision(services: Services, method: str, target: str, error: CallErr
     call = Call(id=id, protocol="llm", operation="unknown", dialect=wire.family_of(target), target="", method=method[:16])
     refusal = Refusal(kind=KIND_BY_STATUS.get(error.status, "malformed"), status=error.status, code=error.code, message=error.message, decision=id)
     return Decision(id=id, call=call, principal=None, effect="deny", refusal=refusal, now=services.clock())
+
+
+def _noted(services: Services, active: Active, decision: Decision) -> Decision:
+    """The same, on record; where records are down, the no that says so."""
+    try:
+        services.record_unread(active, decision)
+    except RecordsDown as error:
+        services.metrics.refused("unavailable")
+        return replace(decision, refusal=unavailable(error, decision.id))
+    return decision
+
+
+def unavailable(error: SidecarError, decision: str) -> Refusal:
+    """A dependency that is down, and closed."""
+    return Refusal(kind="unavailable", status=error.status, code=error.code, message=error.message, decision=decision)
 
 
 def _shaped(services: Services, target: str, headers: Headers, decision: Decision) -> Whole:
@@ -77,8 +90,7 @@ def upstream(error: SidecarError, decision: str) -> Refusal:
 def failed(services: Services, exchange: Exchange, error: SidecarError) -> None:
     """A dependency failed: records down, an upstream that did not answer."""
     id = services.new_id()
-    kind = "upstream" if isinstance(error, UpstreamError) else "unavailable"
-    _bare(services, exchange, Refusal(kind=kind, status=error.status, code=error.code, message=error.message, decision=id))
+    _bare(services, exchange, upstream(error, id) if isinstance(error, UpstreamError) else unavailable(error, id))
 
 
 def bug(services: Services, exchange: Exchange, error: BaseException) -> None:

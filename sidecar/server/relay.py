@@ -17,12 +17,12 @@ from sidecar.evaluate.combine import unknown_model
 from sidecar.evaluate.listing import models
 from sidecar.server import refuse, stream
 from sidecar.server.outward import head, marks, rate_headers, remember
-from sidecar.server.settle import Settlement
 from sidecar.server.stream import LEFT
 from sidecar.wire import openai_models
+from sidecar.wire.base import ReplyView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sidecar.decision import Decision, Permit
     from sidecar.live import Active
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from sidecar.server.exchange import Exchange
     from sidecar.server.inbound import Read
     from sidecar.server.services import Services
-    from sidecar.wire.base import ReplyView
+    from sidecar.server.settle import Settlement
+
+NOTHING = ReplyView({})
+"""What an upstream's own no says to response rules, beside its status."""
 
 
-async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision) -> None:
-    """Carry out a yes. Whatever happens, the reservation is settled once."""
-    settlement = Settlement(services, decision)
+async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, settlement: Settlement) -> None:
+    """Carry out a yes, and settle it with what was used; a call that failed is given back."""
     try:
         if read.call.operation == "models":
             listed(services, active, exchange, read, decision)
@@ -47,8 +49,6 @@ async def relay(services: Services, active: Active, exchange: Exchange, read: Re
     except ConnectionError:  # the client left while its answer was being made
         exchange.abort()
         services.finished(read, decision, status=LEFT, settlement=settlement)
-    finally:
-        settlement.close()
 
 
 def listed(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision) -> None:
@@ -69,10 +69,11 @@ async def _sent(services: Services, active: Active, exchange: Exchange, read: Re
     if decision.permit is None:
         raise UpstreamError("a yes without a permit")
     services.keep_login(active, read, decision.permit)
+    sent = services.monotonic()
     reply = await _asked(active, exchange, decision.permit, settlement)
     try:
         if reply.status < 300 and read.call.stream and reply.header("content-type").startswith("text/event-stream"):
-            await stream.relay(services, active, exchange, read, decision, reply, settlement)
+            await stream.relay(services, active, exchange, read, decision, reply, settlement, sent=sent)
         else:
             await _whole(services, active, exchange, read, decision, reply, settlement)
     finally:
@@ -120,16 +121,23 @@ async def _whole(services: Services, active: Active, exchange: Exchange, read: R
             settlement.served(reply.upstream, reply.model, Usage(read.call.tokens, estimated=True))
         raise
     if reply.status >= 300:
-        _error_reply(services, exchange, read, decision, reply, body)
         settlement.refund()
+        refusal, _ = judged(services, active, decision, NOTHING, status=reply.status)
+        if refusal is not None:
+            _refused(services, exchange, read, decision, refusal)
+        else:
+            _error_reply(services, exchange, read, decision, reply, body)
         return
     view = read.codec.read_reply(read.call, body)
-    settlement.served(reply.upstream, reply.model, view.usage or Usage(read.call.tokens, estimate(view), estimated=True), view.finish)
+    if view.pending:
+        settlement.pending(reply.upstream, reply.model)
+    else:
+        settlement.served(reply.upstream, reply.model, view.usage or Usage(read.call.tokens, estimate(view), estimated=True), view.finish)
     denied = proposals(services, active, decision, view)
-    refusal, warnings = judged(services, active, decision, view, reply, denied)
+    refusal, warnings = judged(services, active, decision, view, status=reply.status, denied=denied)
     refusal = refusal or await remember(services, decision, view.minted, reply.upstream)
     if refusal is not None:
-        _refused(services, exchange, read, decision, refusal)
+        _refused(services, exchange, read, decision, refusal, settlement=settlement)
         return
     data = read.codec.write_reply(view, denied) if denied else body
     exchange.respond(reply.status, head(read, decision, reply.headers, warnings), data)
@@ -152,21 +160,21 @@ def proposals(services: Services, active: Active, decision: Decision, view: Repl
 
 
 def judged(
-    services: Services, active: Active, decision: Decision, view: ReplyView, reply: Reply, denied: Mapping[int, str]
+    services: Services, active: Active, decision: Decision, view: ReplyView, *, status: int, denied: Collection[int] = ()
 ) -> tuple[Refusal | None, tuple[str, ...]]:
     """Response rules, over what the client would see: a no or None, and the warnings they owe."""
     if decision.principal is None or not judge.has_rules(active.snapshot, decision.call, decision.principal):
         return None, ()
     tools = tuple(tool.target for index, tool in enumerate(view.tools) if index not in denied)
     tokens = view.usage.output_tokens if view.usage else estimate(view)
-    verdict = services.judge_reply(active, decision, judge.ReplyFacts(reply.status, ",".join(view.finish), tokens, tools))
+    verdict = services.judge_reply(active, decision, judge.ReplyFacts(status, ",".join(view.finish), tokens, tools))
     return verdict.refusal, verdict.obligations.warn
 
 
-def _refused(services: Services, exchange: Exchange, read: Read, decision: Decision, refusal: Refusal) -> None:
+def _refused(services: Services, exchange: Exchange, read: Read, decision: Decision, refusal: Refusal, *, settlement: Settlement | None = None) -> None:
     whole = read.codec.refuse(refuse.disclosed(services, refusal), read.request_id)
     exchange.respond(whole.status, whole.headers, whole.body)
-    services.finished(read, decision, status=whole.status)
+    services.finished(read, decision, status=whole.status, settlement=settlement)
 
 
 def _error_reply(services: Services, exchange: Exchange, read: Read, decision: Decision, reply: Reply, body: bytes) -> None:

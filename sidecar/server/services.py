@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.decision import Decision, Permit, Refusal
 from sidecar.errors import ConfigError
-from sidecar.evaluate import ladder
+from sidecar.evaluate import combine, ladder
 from sidecar.evaluate import reply as judge
 from sidecar.server.guard import Guard
 from sidecar.server.ids import Ids
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.recorder import Recorder
     from sidecar.telemetry.tracing import Tracer
+
+TIMED = 16
+"""One decision in so many is timed stage by stage (all of them where traces are on): a sample tells as much and costs a sixteenth."""
 
 
 class Services:
@@ -67,6 +70,8 @@ class Services:
         self.new_id = Ids()
         self.proxies = tuple(ipaddress.ip_network(text, strict=False) for text in settings.trust.proxies)
         self.guard = Guard(settings)
+        self._untimed = 0
+        self._timed_every = 1 if settings.telemetry.otlp else TIMED
         self.inflight = 0
         self.inflight_bytes = 0
         self.draining = False
@@ -107,8 +112,14 @@ class Services:
     async def decide(self, active: Active, read: Read) -> Decision:
         """Run the ladder; then count a refusal against its prober."""
         now = self.clock()
-        steps = ladder.decide(active.snapshot, read.call, read.presented, codec=read.codec, now=now, decision_id=read.call.id)
+        self._untimed -= 1
+        clock = None
+        if self._untimed < 0:
+            self._untimed, clock = self._timed_every - 1, self.monotonic
+        steps = ladder.decide(active.snapshot, read.call, read.presented, codec=read.codec, now=now, decision_id=read.call.id, clock=clock)
         decision = await active.gate.drive(steps, now)
+        if decision.permit is not None and decision.permit.members is not decision.call.members and not active.core.carries(decision.call):
+            decision = combine.uncarried(decision)
         if decision.refusal is not None and decision.refusal.kind in {"unauthenticated", "policy", "hidden", "not_found"}:
             return self._probed(decision, now)
         return decision
@@ -203,6 +214,7 @@ class Services:
 
     def report_bug(self, error: BaseException) -> None:
         """Loud: the traceback on standard error (frames and types; the message may hold content and is left out)."""
+        self.metrics.bug()
         frames = "".join(traceback.format_tb(error.__traceback__))
         sys.stderr.write(f"bug: {type(error).__name__}\n{frames}")
         sys.stderr.flush()

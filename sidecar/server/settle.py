@@ -29,12 +29,18 @@ class Settlement:
         self.finish: tuple[str, ...] = ()
 
     def served(self, upstream: str, model: str, usage: Usage, finish: tuple[str, ...] = ()) -> None:
-        """It was answered: settle with what was used by whom."""
+        """It was answered: settle with what was used by whom. A call without a body (a stored reply, say) used nothing: its maker has paid."""
+        usage = usage if self._decision.call.body is not None else Usage()
         self.upstream, self.model, self.usage, self.finish = upstream, model, usage, finish
         member = self._member()
         if member is not None and member.price_input is not None and member.price_output is not None:
             self.cost = usage.input_tokens * member.price_input + usage.output_tokens * member.price_output
         self._settle(quotas.settlement(self._decision, usage, member))
+
+    def pending(self, upstream: str, model: str) -> None:
+        """It is answered later (`background`), maybe never to us: what was reserved stays, only the slot goes back."""
+        self.upstream, self.model = upstream, model
+        self._settle({"concurrency": 0.0})
 
     def left(self, permit: Permit) -> None:
         """The client left before any answer: what was sent up is counted, for the provider worked on it; the first member stands for all."""

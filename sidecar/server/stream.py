@@ -34,11 +34,13 @@ LEFT = 499
 """What metrics and spans call an answer that nobody waited for to its end; it is never sent."""
 
 
-async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement) -> None:
-    """Relay one stream to its end."""
+async def relay(
+    services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement, *, sent: int
+) -> None:
+    """Relay one stream to its end. `sent` is when it was asked for, in nanoseconds of the monotonic clock."""
     limit = services.settings.limits.event
     screen = read.codec.screen(read.call, cap=limit, event_limit=limit)
-    run = Run(services, active, exchange, read, decision, reply, screen)
+    run = Run(services, active, exchange, read, decision, reply, screen, sent)
     try:
         await (run.held() if run.buffered() else run.live())
     except ConnectionError:
@@ -52,7 +54,9 @@ async def relay(services: Services, active: Active, exchange: Exchange, read: Re
 class Run:
     """One stream under way."""
 
-    def __init__(self, services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, screen: StreamScreen) -> None:
+    def __init__(
+        self, services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, screen: StreamScreen, sent: int
+    ) -> None:
         self._services = services
         self._active = active
         self._exchange = exchange
@@ -64,6 +68,7 @@ class Run:
         self._minted = 0
         self._tools: list[str] = []
         self._cut = False
+        self._sent = sent
         self.status = reply.status
         self.released = 0
 
@@ -71,6 +76,10 @@ class Run:
         """Whether a response rule must see the end before anything goes out."""
         principal = self._decision.principal
         return principal is not None and judge.needs_buffer(self._active.snapshot, self._decision.call, principal)
+
+    def _audited(self) -> bool:
+        principal = self._decision.principal
+        return principal is not None and judge.audits_end(self._active.snapshot, self._decision.call, principal)
 
     async def live(self) -> None:
         """Headers at once, then every event as it comes."""
@@ -88,6 +97,8 @@ class Run:
         if refusal is not None:
             self._cut = True
             await self._write(self._screen.terminate(refuse.disclosed(self._services, refusal)))
+        elif self._audited():
+            self._judge(complete=True)
         await self._exchange.finish()
 
     async def _pump(self) -> Refusal | None:
@@ -133,6 +144,8 @@ class Run:
         return await remember(self._services, self._decision, new, self._reply.upstream)
 
     async def _write(self, data: bytes) -> None:
+        if not self.released and not self._cut:
+            self._services.metrics.first_event(self._reply.upstream, self._services.monotonic() - self._sent)
         self.released += len(data)
         await self._exchange.write(data)
 

@@ -13,6 +13,7 @@ from sidecar.errors import CallError, SidecarError
 from sidecar.server import inbound, refuse
 from sidecar.server.inbound import Read
 from sidecar.server.relay import relay
+from sidecar.server.settle import Settlement
 
 if TYPE_CHECKING:
     from sidecar.live import Active
@@ -49,11 +50,15 @@ class Way:
         services = self._services
         read = inbound.read(exchange, services)  # 2 which language is spoken, 3 bytes → Call
         decision = await services.decide(active, read)  # 4 may it, and under which obligations
-        services.record(active, read, decision)  # 5 written before anything leaves
-        if decision.refusal is not None:
-            refuse.answer(services, exchange, read, decision)  # 6 a no, in the caller's own dialect
-        else:
-            await relay(services, active, exchange, read, decision)  # 7 only a Permit can be sent, 8 screened, settled
+        settlement = Settlement(services, decision)
+        try:
+            services.record(active, read, decision)  # 5 written before anything leaves
+            if decision.refusal is not None:
+                refuse.answer(services, exchange, read, decision)  # 6 a no, in the caller's own dialect
+            else:
+                await relay(services, active, exchange, read, decision, settlement)  # 7 only a Permit can be sent, 8 screened, settled
+        finally:
+            settlement.close()  # 9 whichever way it went: what was reserved and not used is given back
 
     def admit(self, method: str, target: str, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes] | None:
         """Before the body is read: Host, Origin, capacity. None lets it come."""

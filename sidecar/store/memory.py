@@ -53,6 +53,10 @@ class MemoryStore:
         self._serial = 0
         self._refused = 0
         self._expired = 0
+        self.reserved: dict[str, float] = {}
+        """Amounts taken so far, by metric."""
+        self.settled: dict[str, float] = {}
+        """Amounts that were settled for, by metric: what was used, or what was reserved where nobody said."""
 
     def reserve(self, need: Reserve) -> Reserved | Exhausted | Unavailable:
         """Take every item or none. An amount over its limit, negative or NaN is Exhausted without `retry_after`.
@@ -82,8 +86,9 @@ class MemoryStore:
 
     def _take(self, need: Reserve, found: list[tuple[Counter, float]]) -> Reserved:
         now = need.now
-        marks, levels = [], []
+        marks, levels, totals = [], [], self.reserved
         for (counter, after), item in zip(found, need.items, strict=True):
+            totals[item.metric] = totals.get(item.metric, 0.0) + item.amount
             marks.append((counter, counter.add(item.amount), item))
             levels.append(_level(counter, item, after, now))
         self._serial += 1
@@ -135,11 +140,15 @@ class MemoryStore:
         pending = self._pending.pop(token, None)
         if pending is None:
             return
+        totals = self.settled
         for counter, slot, item in pending[1]:
-            amount = item.amount
-            true = 0.0 if item.metric == "concurrency" else actual.get(item.metric, amount)
-            if true != amount and 0.0 <= true < inf:
+            amount, metric = item.amount, item.metric
+            true = 0.0 if metric == "concurrency" else actual.get(metric, amount)
+            if not 0.0 <= true < inf:
+                true = amount
+            if true != amount:
                 counter.correct(slot, true - amount)
+            totals[metric] = totals.get(metric, 0.0) + true
 
     def sweep(self, now: float) -> None:
         """Forget some idle counters and what was never settled. Called by itself every few seconds of use."""

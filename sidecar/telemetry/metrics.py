@@ -44,7 +44,7 @@ FAMILIES: Mapping[str, Family] = {
     "sidecar_refusals": Family("counter", "Calls refused, by kind.", ("kind",)),
     "sidecar_answers": Family("counter", "Answers, by HTTP status.", ("operation", "status")),
     "sidecar_streamed_bytes": Family("counter", "Bytes of streamed answers that were released."),
-    "sidecar_stage_seconds": Family("histogram", "Time in each stage of a decision.", ("stage",), STAGE_BUCKETS),
+    "sidecar_stage_seconds": Family("histogram", "Time in each stage of those decisions that were timed: a sample.", ("stage",), STAGE_BUCKETS),
     "sidecar_overhead_seconds": Family("histogram", "Time a call spent in the sidecar before it was sent or refused.", (), STAGE_BUCKETS),
     "sidecar_first_byte_seconds": Family("histogram", "From the send to the head of the upstream's answer.", ("upstream",), WAIT_BUCKETS),
     "sidecar_stream_first_event_seconds": Family("histogram", "From the send to the first event of a streamed answer.", ("upstream",), WAIT_BUCKETS),
@@ -164,8 +164,18 @@ class Metrics:
             self.stage(stage, nanoseconds)
         if decision.refusal is not None:
             self.refused(decision.refusal.kind)
+        if decision.levels:
+            self._quotas(decision)
         for reason in decision.would:
             self.add("sidecar_would_decisions", (reason.effect, self.rule(reason.rule)))
+
+    def _quotas(self, decision: Decision) -> None:
+        refusal = decision.refusal
+        if refusal is not None and refusal.levels:
+            self.quota_exhausted(refusal.levels[0].rule, refusal.levels[0].metric)
+        for reason in decision.reasons:
+            if reason.result == "warned":
+                self.quota_warned(reason.rule)
 
     def stage(self, name: str, nanoseconds: int) -> None:
         """Time in one stage; `name` is the ladder's own."""
@@ -200,14 +210,10 @@ class Metrics:
 
     # ------------------------------------------------------------ quotas
 
-    def reserved(self, metric: str, amount: float) -> None:
-        """An amount was reserved."""
-        self.add("sidecar_quota_reserved", (metric,), amount)
-
-    def settled(self, actual: Mapping[str, float]) -> None:
-        """True amounts by metric."""
-        for metric, amount in actual.items():
-            self.add("sidecar_quota_settled", (metric,), amount)
+    def quota_totals(self, reserved: Mapping[str, float], settled: Mapping[str, float]) -> None:
+        """Where amounts by metric are read at each scrape: a store's own sums, so that no call counts them twice."""
+        self.probe("sidecar_quota_reserved", lambda: {(metric,): amount for metric, amount in list(reserved.items())})
+        self.probe("sidecar_quota_settled", lambda: {(metric,): amount for metric, amount in list(settled.items())})
 
     def quota_warned(self, rule: str) -> None:
         """A limit is past its `warnAt`."""

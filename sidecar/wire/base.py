@@ -53,6 +53,8 @@ class ReplyView:
     finish: tuple[str, ...] = ()
     model: str = ""
     minted: tuple[tuple[str, str], ...] = ()
+    pending: bool = False
+    """The provider goes on working behind this reply: what it will have used is not told yet."""
 
 
 @value

@@ -64,7 +64,7 @@ def headers(family: str, refusal: Refusal) -> tuple[tuple[str, str], ...]:
         found.append(("retry-after", ratelimits.retry_after(refusal.retry_after)))
     if refusal.status == 401:
         found.append(("www-authenticate", "Bearer"))
-    return (*found, *ratelimits.headers(family, refusal.levels))
+    return (*found, *ratelimits.headers(family, refusal.levels, refusal.now))
 
 
 def refuse(refusal: Refusal, request_id: str) -> Answer:

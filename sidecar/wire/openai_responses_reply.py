@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_PENDING = frozenset({"queued", "in_progress"})
+
+
 def read(data: bytes) -> ReplyView:
     """Bytes to view. Raises UpstreamGarbage."""
     body = jsonguard.parse_object(data, UpstreamGarbage)
@@ -39,6 +42,7 @@ def read(data: bytes) -> ReplyView:
         finish=finish_of(body),
         model=str(body.get("model") or ""),
         minted=minted_by(body),
+        pending=body.get("status") in _PENDING,
     )
 
 

@@ -58,7 +58,7 @@ class Plain:
         value = call.params.get(name, maximum)
         return (Edit(f"/{name}", min(cast("float", value), maximum)),)
 
-    def set(self, call: Call, name: str, value: object) -> tuple[Edit, ...]:  # noqa: ARG002  a codec's method
+    def set(self, call: Call, name: str, value: object) -> tuple[Edit, ...]:
         """Put the parameter."""
         return (Edit(f"/{name}", value),)
 

@@ -27,7 +27,12 @@ def one(kit, *documents):
         (lambda kit: kit.policy("p", kit.rule("r", "deny", "call.tokens")), "bool"),
         (lambda kit: kit.document("Quota", "q", key=["principal.tea"], limits=[{"metric": "requests", "max": 1, "per": "1m"}]), "tea"),
         (lambda kit: kit.document("Quota", "q", when="1", limits=[{"metric": "requests", "max": 1, "per": "1m"}]), "bool"),
-        (lambda kit: kit.document("Roles", "r", roles={"a": {"allow": ["llm:chat:*"]}}, bindings=[{"role": "a", "subjects": ["group:x"], "when": "principal.x"}]), "x"),
+        (
+            lambda kit: kit.document(
+                "Roles", "r", roles={"a": {"allow": ["llm:chat:*"]}}, bindings=[{"role": "a", "subjects": ["group:x"], "when": "principal.x"}]
+            ),
+            "x",
+        ),
         (lambda kit: kit.policy("p", kit.rule("r", "deny", "session.calls > 1")), "not built"),
         (lambda kit: kit.policy("p", kit.rule("r", "deny", "1 / 0 == 1")), "whatever the call"),
     ],
@@ -55,7 +60,9 @@ def test_variables_have_the_types_of_their_programs_in_any_order(kit):
 
 
 def test_a_variable_that_reads_itself_is_an_error(kit):
-    compilation = kit.compiled([kit.upstream(), kit.policy("p", kit.rule("r", "deny", "variables.a"), variables={"a": "variables.b", "b": "variables.a", "ab": "true"})])
+    compilation = kit.compiled(
+        [kit.upstream(), kit.policy("p", kit.rule("r", "deny", "variables.a"), variables={"a": "variables.b", "b": "variables.a", "ab": "true"})]
+    )
     assert [item.message.split("`")[1] for item in compilation.diagnostics if item.code == "cycle"] == ["a", "b"]
 
 
@@ -91,14 +98,19 @@ def test_a_variable_that_reads_the_end_counts_too(kit):
     assert one(kit, kit.policy("p", kit.rule("r", "deny", "variables.long"), variables={"long": "reply.tokens > 5"}, phase="response")).code == "needs-buffer"
 
 
-@pytest.mark.parametrize(("name", "when"), [("seed", "call.params.seed == 1"), ("max_tokens", "call.?params.?max_completion_tokens.orValue(1) > 5"), ("seed", "size(call.params) > 1")])
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [("seed", "call.params.seed == 1"), ("max_tokens", "call.?params.?max_completion_tokens.orValue(1) > 5"), ("seed", "size(call.params) > 1")],
+)
 def test_what_a_condition_reads_cannot_be_set(kit, name, when):
     reading = kit.policy("a", kit.rule("r", "deny", when), mode="audit")
     assert one(kit, reading, kit.policy("b", kit.rule("s", "require", then={"set": {name: 1}}))).code == "set-and-read"
 
 
 def test_what_no_condition_reads_can_be_set(kit):
-    kit.built(kit.policy("a", kit.rule("r", "deny", "call.params.?seed.orValue(0) == 1")), kit.policy("b", kit.rule("s", "require", then={"set": {"user": "x"}})))
+    kit.built(
+        kit.policy("a", kit.rule("r", "deny", "call.params.?seed.orValue(0) == 1")), kit.policy("b", kit.rule("s", "require", then={"set": {"user": "x"}}))
+    )
 
 
 def test_what_is_matched_cannot_be_redacted(kit):
@@ -118,8 +130,19 @@ def test_a_dollar_limit_over_a_model_without_a_price_is_a_warning(kit, match, wa
     assert (("warning", "no-price") in codes) is warned
 
 
+@pytest.mark.parametrize("operation", ["tool_call", "models"])
+def test_a_response_rule_for_what_has_no_reply_is_an_error(kit, operation):
+    assert one(kit, kit.policy("p", kit.rule("r", "deny"), phase="response", operation=["chat", operation])).code == "coverage"
+
+
+def test_a_quota_of_tool_calls_is_an_error(kit):
+    assert one(kit, kit.document("Quota", "q", match={"operation": ["tool_call"]}, limits=[{"metric": "requests", "max": 1, "per": "1m"}])).code == "coverage"
+
+
 def test_two_routes_for_one_pattern_are_an_error(kit):
-    routes = [kit.document("Route", name, match={"target": ["GPT-*", "gpt-*"][index : index + 1]}, to=[{"upstream": "openai"}]) for index, name in enumerate("ab")]
+    routes = [
+        kit.document("Route", name, match={"target": ["GPT-*", "gpt-*"][index : index + 1]}, to=[{"upstream": "openai"}]) for index, name in enumerate("ab")
+    ]
     assert one(kit, *routes).code == "duplicate-route"
 
 
@@ -150,7 +173,9 @@ def test_inherited_grants_count(kit):
     assert kit.asked(kit.built(grants(kit, ["llm:chat:*"])), made).effect == "deny"
 
 
-@pytest.mark.parametrize(("allow", "effect"), [(["llm:*:gpt-4o"], "allow"), (["llm:c*:**"], "allow"), (["llm:e*:**"], "deny"), (["llm:chat:openai/*"], "allow")])
+@pytest.mark.parametrize(
+    ("allow", "effect"), [(["llm:*:gpt-4o"], "allow"), (["llm:c*:**"], "allow"), (["llm:e*:**"], "deny"), (["llm:chat:openai/*"], "allow")]
+)
 def test_globs_in_operation_and_target(kit, allow, effect):
     assert kit.asked(kit.built(grants(kit, allow))).effect == effect
 
@@ -166,7 +191,9 @@ def test_a_star_grants_no_tool_call(kit):
 
 
 def test_a_binding_may_have_a_condition(kit):
-    roles = kit.document("Roles", "eng", roles={"dev": {"allow": ["llm:chat:*"]}}, bindings=[{"role": "dev", "subjects": ["group:eng"], "when": "principal.claims.level > 5"}])
+    roles = kit.document(
+        "Roles", "eng", roles={"dev": {"allow": ["llm:chat:*"]}}, bindings=[{"role": "dev", "subjects": ["group:eng"], "when": "principal.claims.level > 5"}]
+    )
     assert kit.asked(kit.built(roles)).effect == "deny"
 
 

@@ -77,7 +77,17 @@ def test_labels_are_the_upstreams(kit):
 
 def test_resolving_keeps_every_other_field_of_a_call(kit):
     snapshot = kit.built()
-    full = {"id": "1", "protocol": "llm", "operation": "chat", "dialect": "d", "target": "gpt-4o", "method": "PUT", "path": "/p", "stream": True, "body": {"a": 1}}
+    full = {
+        "id": "1",
+        "protocol": "llm",
+        "operation": "chat",
+        "dialect": "d",
+        "target": "gpt-4o",
+        "method": "PUT",
+        "path": "/p",
+        "stream": True,
+        "body": {"a": 1},
+    }
     full |= {"segments": ("s",), "params": {"b": 2}, "tools": (Tool("t"),), "tool": Tool("u"), "refs": (("response", "r"),), "members": (), "tokens": 3}
     full |= {"max_output": 4, "choices": 5, "bytes": 6, "source": Source("::1"), "headers": (("h", "v"),), "query": (("q", "v"),), "trace": ("a", "b", "c")}
     assert set(full) == {field.name for field in fields(Call)}, "a new field must travel too"

@@ -53,7 +53,9 @@ QUOTA = {"limits": [{"metric": "requests", "max": 1, "per": "1m"}]}
 @pytest.mark.parametrize("kind", [Verify, OwnerOf, Reserve])
 def test_every_outage_is_a_no_with_503(kit, kind):
     snapshot = kit.built(kit.ALLOW, kit.document("Quota", "q", **QUOTA))
-    decision = kit.asked(snapshot, kit.call(refs=(("response", "r1"),)), script=kit.Script(by={OwnerOf: Owned("user:dev", "openai")} | {kind: Unavailable("somewhere")}))
+    decision = kit.asked(
+        snapshot, kit.call(refs=(("response", "r1"),)), script=kit.Script(by={OwnerOf: Owned("user:dev", "openai")} | {kind: Unavailable("somewhere")})
+    )
     assert (decision.effect, decision.refusal.kind, decision.refusal.status, decision.refusal.retry) == ("deny", "unavailable", 503, False)
     assert decision.permit is None
 
@@ -136,7 +138,9 @@ def test_a_list_of_models_needs_no_permit(kit):
 
 
 def test_the_permit_holds_one_payload_per_model_and_is_used_once(kit):
-    route = kit.document("Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}])
+    route = kit.document(
+        "Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}]
+    )
     permit = kit.asked(kit.built(kit.upstream(), route, kit.ALLOW), kit.call("fast")).permit
     permit.redeem(kit.NOW)
     assert [permit.payload(member).body for member in permit.members] == [b'{"model":"gpt-4o"}', b'{"model":"gpt-4o-mini"}']

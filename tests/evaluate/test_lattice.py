@@ -26,7 +26,12 @@ def test_a_deny_beats_every_allow_and_tells_the_authors_words(kit):
     snapshot = kit.built(kit.ALLOW, kit.policy("p", kit.rule("no", "deny", message="Not today.", help="https://example.com/no")))
     decision = kit.asked(snapshot)
     assert decision.by == ("p/no",)
-    assert (decision.refusal.message, decision.refusal.help, decision.refusal.rule, decision.refusal.status) == ("Not today.", "https://example.com/no", "p/no", 403)
+    assert (decision.refusal.message, decision.refusal.help, decision.refusal.rule, decision.refusal.status) == (
+        "Not today.",
+        "https://example.com/no",
+        "p/no",
+        403,
+    )
 
 
 def test_a_deny_without_words_names_its_rule(kit):
@@ -72,7 +77,9 @@ def test_the_document_condition_is_anded_to_each_rule(kit):
 
 
 def test_an_allow_must_cover_the_member_that_serves(kit):
-    route = kit.document("Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}])
+    route = kit.document(
+        "Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}]
+    )
     snapshot = kit.built(kit.upstream(), route, kit.policy("p", kit.rule("mini", "allow"), target=["gpt-4o-mini"]))
     decision = kit.asked(snapshot, kit.call("fast"))
     assert [member.name for member in decision.permit.members] == ["openai/gpt-4o-mini"]
@@ -85,13 +92,17 @@ def test_an_allow_of_the_asked_alias_covers_nothing(kit):
 
 @pytest.mark.parametrize("target", ["fast", "gpt-4o", "openai/gpt-4o", "*/gpt-4o-mini", "GPT-4O", "**"])
 def test_a_deny_on_any_name_of_the_closed_set_holds(kit, target):
-    route = kit.document("Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}])
+    route = kit.document(
+        "Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}]
+    )
     snapshot = kit.built(kit.upstream(), route, kit.ALLOW, kit.policy("p", kit.rule("no", "deny"), target=[target]))
     assert kit.asked(snapshot, kit.call("fast")).by == ("p/no",)
 
 
 def test_a_condition_on_the_model_is_read_for_each_model(kit):
-    route = kit.document("Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}])
+    route = kit.document(
+        "Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}]
+    )
     allowing = kit.built(kit.upstream(), route, kit.policy("p", kit.rule("mini", "allow", 'call.model.endsWith("mini")')))
     decision = kit.asked(allowing, kit.call("fast"))
     assert [member.model for member in decision.permit.members] == ["gpt-4o-mini"]
@@ -114,7 +125,9 @@ def test_subjects_match_by_glob(kit):
 
 def test_variables_are_computed_once_and_only_when_read(kit):
     variables = {"big": "call.params.depth > 3", "far": "variables.big || call.stream"}
-    snapshot = kit.built(kit.ALLOW, kit.policy("p", kit.rule("big", "deny", "variables.far"), kit.rule("off", "deny", "call.stream && variables.big"), variables=variables))
+    snapshot = kit.built(
+        kit.ALLOW, kit.policy("p", kit.rule("big", "deny", "variables.far"), kit.rule("off", "deny", "call.stream && variables.big"), variables=variables)
+    )
     assert kit.asked(snapshot, kit.call(params={"depth": 1})).effect == "allow"
     assert kit.asked(snapshot, kit.call(params={"depth": 9})).by == ("p/big",)
     decision = kit.asked(snapshot, kit.call())

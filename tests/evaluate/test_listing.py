@@ -42,7 +42,9 @@ def test_each_caller_sees_their_own(kit):
 
 
 def test_a_label_that_no_upstream_has_hides(kit):
-    assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("eu", "require", then={"route": {"region": "eu"}}), target=["gpt-*"], operation=["*"])) == ("text-embed",)
+    assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("eu", "require", then={"route": {"region": "eu"}}), target=["gpt-*"], operation=["*"])) == (
+        "text-embed",
+    )
 
 
 def test_other_families_are_not_shown(kit):

@@ -25,7 +25,9 @@ def test_the_smallest_cap_wins(kit):
 
 
 def test_labels_and_warnings_accumulate(kit):
-    snapshot = kit.built(kit.ALLOW, require(kit, "a", label=["x"], warn=["w1"]), require(kit, "b", label=["x", "y"]), kit.policy("c", kit.rule("psst", "warn", message="w2")))
+    snapshot = kit.built(
+        kit.ALLOW, require(kit, "a", label=["x"], warn=["w1"]), require(kit, "b", label=["x", "y"]), kit.policy("c", kit.rule("psst", "warn", message="w2"))
+    )
     owed = kit.asked(snapshot).obligations
     assert (owed.label, owed.warn) == (("x", "y"), ("w1", "w2"))
 

@@ -34,7 +34,14 @@ def test_the_bound_is_the_callers_cap_times_the_choices(kit):
     made = kit.call(tokens=10, max_output=50, choices=3)
     _, items = reserved(kit, kit.built(kit.ALLOW, quota(kit, "q", *METRICS)), made)
     amounts = {item.metric: item.amount for item in items}
-    assert amounts == {"requests": 1, "input_tokens": 10, "output_tokens": 150, "tokens": 160, "concurrency": 1, "cost_usd": pytest.approx((10 * 1 + 150 * 2) / 1e6)}
+    assert amounts == {
+        "requests": 1,
+        "input_tokens": 10,
+        "output_tokens": 150,
+        "tokens": 160,
+        "concurrency": 1,
+        "cost_usd": pytest.approx((10 * 1 + 150 * 2) / 1e6),
+    }
 
 
 @pytest.mark.parametrize(("target", "output"), [("gpt-4o", 1000), ("gpt-4o-mini", quotas.OUTPUT)])
@@ -66,7 +73,11 @@ def test_dollars_are_those_of_the_dearest_member_that_survived(kit):
 
 
 def test_windows_are_seconds_or_calendar(kit):
-    limits = [{"metric": "requests", "max": 1, "per": "1h"}, {"metric": "requests", "max": 9, "per": "day", "timezone": "Europe/Berlin"}, {"metric": "concurrency", "max": 2}]
+    limits = [
+        {"metric": "requests", "max": 1, "per": "1h"},
+        {"metric": "requests", "max": 9, "per": "day", "timezone": "Europe/Berlin"},
+        {"metric": "concurrency", "max": 2},
+    ]
     _, items = reserved(kit, kit.built(kit.ALLOW, kit.document("Quota", "q", limits=limits)))
     assert {item.window for item in items} == {3600.0, "day:Europe/Berlin", 0.0}
 
@@ -78,7 +89,9 @@ def test_two_limits_never_share_a_counter(kit):
     limits = [{"metric": "requests", "max": m, "per": p} for m, p in ((1, "1m"), (2, "1m"), (1, "1h"), (1, "day"))]
     limits.append({"metric": "requests", "max": 1, "per": "day", "timezone": "Asia/Tokyo"})
     later = [kit.document("Quota", "q", limits=limits)]
-    _, items = reserved(kit, kit.built(kit.upstream(), kit.ALLOW, kit.document("Quota", "q", limits=limits), kit.document("Quota", "q2", limits=limits), later=[later]))
+    _, items = reserved(
+        kit, kit.built(kit.upstream(), kit.ALLOW, kit.document("Quota", "q", limits=limits), kit.document("Quota", "q2", limits=limits), later=[later])
+    )
     assert len({item.counter for item in items}) == len(items) == 15
 
 
@@ -112,7 +125,9 @@ def test_a_counter_outlives_a_change_of_its_size_and_place(kit):
 
 
 def test_a_key_that_tells_models_apart_counts_each_that_may_serve(kit):
-    route = kit.document("Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}])
+    route = kit.document(
+        "Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}]
+    )
     snapshot = kit.built(kit.upstream(), route, kit.ALLOW, quota(kit, key=["call.model"]))
     assert len(reserved(kit, snapshot, kit.call("fast"))[1]) == 2
     assert len(reserved(kit, snapshot, kit.call("gpt-4o"))[1]) == 1
@@ -142,7 +157,12 @@ def level(**more):
 
 @pytest.mark.parametrize(
     ("wait", "kind", "code", "retry"),
-    [(3.0, "quota", "rate_limit_exceeded", True), (120.0, "quota", "rate_limit_exceeded", True), (5000.0, "budget", "insufficient_quota", False), (None, "budget", "insufficient_quota", False)],
+    [
+        (3.0, "quota", "rate_limit_exceeded", True),
+        (120.0, "quota", "rate_limit_exceeded", True),
+        (5000.0, "budget", "insufficient_quota", False),
+        (None, "budget", "insufficient_quota", False),
+    ],
 )
 def test_over_a_quota_is_429_and_says_whether_waiting_helps(kit, wait, kind, code, retry):
     decision = kit.asked(kit.built(kit.ALLOW, quota(kit)), script=kit.Script(by={Reserve: Exhausted(level(), wait, (level(),))}))

@@ -20,13 +20,17 @@ def test_a_proposal_is_released_where_nothing_is_said(kit):
 
 
 def test_a_denied_proposal_names_its_rule(kit):
-    snapshot = kit.built(kit.ALLOW, kit.policy("t", kit.rule("no-etc", "deny", 'has(call.args) && call.args.path.startsWith("/etc")', message="Not there."), **TOOLS))
+    snapshot = kit.built(
+        kit.ALLOW, kit.policy("t", kit.rule("no-etc", "deny", 'has(call.args) && call.args.path.startsWith("/etc")', message="Not there."), **TOOLS)
+    )
     denied = judged(kit, snapshot, Tool("read", args={"path": "/etc/passwd"}))
     assert (denied.by, denied.refusal.rule, denied.refusal.message, denied.id) == (("t/no-etc",), "t/no-etc", "Not there.", "t1")
     assert judged(kit, snapshot, Tool("read", args={"path": "/srv"})).effect == "allow"
 
 
-@pytest.mark.parametrize("when", ['has(call.args) && call.args.path.startsWith("/etc")', 'call.?args.?path.orValue("") == "/etc"', "has(call.args) && has(call.args.path)"])
+@pytest.mark.parametrize(
+    "when", ['has(call.args) && call.args.path.startsWith("/etc")', 'call.?args.?path.orValue("") == "/etc"', "has(call.args) && has(call.args.path)"]
+)
 def test_arguments_that_are_not_known_count_as_matched_by_a_deny_that_reads_them(kit, when):
     snapshot = kit.built(kit.ALLOW, kit.policy("t", kit.rule("no", "deny", when), **TOOLS))
     decision = judged(kit, snapshot, Tool("read", args=None))
@@ -53,7 +57,9 @@ def test_a_later_layer_with_allows_is_no_allow_list_of_tools_unless_tools_are_li
 
 def test_every_model_that_may_propose_must_be_allowed_to(kit):
     settings = kit.document("Settings", "s", default={"toolCall": "deny"})
-    route = kit.document("Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}])
+    route = kit.document(
+        "Route", "r", match={"target": ["fast"]}, to=[{"upstream": "openai", "model": "gpt-4o"}, {"upstream": "openai", "model": "gpt-4o-mini"}]
+    )
     snapshot = kit.built(settings, kit.upstream(), route, kit.ALLOW, kit.policy("t", kit.rule("mini", "allow", 'call.model == "gpt-4o-mini"'), **TOOLS))
     assert judged(kit, snapshot, Tool("x", args={}), kit.call("fast")).effect == "deny"
     assert judged(kit, snapshot, Tool("x", args={}), kit.call("gpt-4o-mini")).effect == "allow"
@@ -78,7 +84,9 @@ def test_mode_audit_releases_and_says_so(kit):
     assert (decision.effect, decision.audited, [reason.rule for reason in decision.would]) == ("allow", True, ["t/no"])
 
 
-@pytest.mark.parametrize(("name", "target"), [("fs__read", "fs/read"), ("mcp__fs__read", "fs/read"), ("other__read", "other__read"), ("fs__", "fs__"), ("read", "read")])
+@pytest.mark.parametrize(
+    ("name", "target"), [("fs__read", "fs/read"), ("mcp__fs__read", "fs/read"), ("other__read", "other__read"), ("fs__", "fs__"), ("read", "read")]
+)
 def test_names_of_mcp_tools_are_read_where_the_server_is_known(name, target):
     assert tools.of_server(Tool(name), frozenset({"fs"})).target == target
 
@@ -91,6 +99,12 @@ def test_a_denied_provider_side_tool_denies_the_request(kit):
     decision = kit.asked(snapshot, kit.call(tools=(Tool("calculator"), Tool("web_search", kind="web_search"))))
     assert (decision.effect, decision.by, decision.refusal.rule) == ("deny", ("t/no-search",), "t/no-search")
     assert kit.asked(snapshot, kit.call(tools=(Tool("calculator"),))).effect == "allow"
+
+
+def test_the_grant_of_a_tool_is_no_reason_of_a_no(kit):
+    snapshot = kit.built(kit.policy("p", kit.rule("s", "allow", "call.stream")), kit.policy("t", kit.rule("all", "allow"), **TOOLS))
+    decision = kit.asked(snapshot, kit.call(tools=(Tool("web_search"),)))
+    assert (decision.effect, decision.by) == ("deny", ())
 
 
 def test_what_a_provider_side_tool_demands_the_request_owes(kit):
@@ -118,7 +132,11 @@ def test_a_reply_is_released_unless_denied(kit):
 
 
 def test_the_head_of_a_stream_is_judged_by_what_it_tells(kit):
-    snapshot = kit.built(kit.ALLOW, response(kit, "reply.tokens > 100", buffer=True), kit.policy("h", kit.rule("odd", "deny", "reply.status != 200"), phase="response", operation=["chat"]))
+    snapshot = kit.built(
+        kit.ALLOW,
+        response(kit, "reply.tokens > 100", buffer=True),
+        kit.policy("h", kit.rule("odd", "deny", "reply.status != 200"), phase="response", operation=["chat"]),
+    )
     assert answer(kit, snapshot, ReplyFacts(200, tokens=500), complete=False).effect == "allow"
     assert answer(kit, snapshot, ReplyFacts(206), complete=False).by == ("h/odd",)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sidecar.need import Exhausted, Level, Owned, OwnerOf, Reserve, Reserved, Unavailable, Verify
 from sidecar.principal import Principal
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 WHENS = st.sampled_from(
     [
@@ -20,8 +20,12 @@ WHENS = st.sampled_from(
 TARGETS = st.lists(st.sampled_from(["gpt-4o", "gpt-*", "**", "openai/*", "*/gpt-4o-mini", "text-*", "azure/**", "fast", "*-mini"]), max_size=2)
 SUBJECTS = st.lists(st.sampled_from(["group:eng", "group:e*", "user:dev", "team:core", "group:ops", "user:*"]), max_size=2)
 OPERATIONS = st.lists(st.sampled_from(["*", "chat", "embeddings", "tool_call", "count_tokens"]), max_size=2)
-THENS = st.sampled_from([{"cap": {"n": 1}}, {"route": {"region": "eu"}}, {"route": {"region": "us"}}, {"label": ["x"]}, {"set": {"seed": 1}}, {"set": {"seed": 2}}])
-MATCHES = st.fixed_dictionaries({"target": TARGETS, "subjects": SUBJECTS, "operation": OPERATIONS})
+THENS = st.sampled_from(
+    [{"cap": {"n": 1}}, {"route": {"region": "eu"}}, {"route": {"region": "us"}}, {"label": ["x"]}, {"set": {"seed": 1}}, {"set": {"seed": 2}}]
+)
+MATCHES = st.fixed_dictionaries({"target": TARGETS, "subjects": SUBJECTS, "operation": OPERATIONS}).map(
+    lambda match: {name: held for name, held in match.items() if held}
+)
 
 
 @st.composite
@@ -166,7 +170,6 @@ def shuffled(held, draw: random.Random):
 def test_the_same_call_snapshot_and_facts_give_the_same_decision(kit, specs, made, who):
     snapshot = kit.built(*platform(kit), *documents(kit, specs))
     first = kit.asked(snapshot, kit.call(**made), who)
-    assert kit.asked(snapshot, kit.call(**made), who) == kit.replace(first, permit=kit.asked(snapshot, kit.call(**made), who).permit) or first.permit is not None
     assert outcome(first) == outcome(kit.asked(snapshot, kit.call(**made), who))
     assert outcome(first) == outcome(kit.asked(kit.built(*platform(kit), *documents(kit, specs)), kit.call(**made), who)), "whatever a snapshot remembers"
 
@@ -204,4 +207,4 @@ def test_a_permit_holds_members_of_the_closed_set_and_a_no_names_no_upstream(kit
     if decision.permit is None:
         assert not any(name in decision.refusal.message for name in ("openai", "azure"))
     else:
-        assert set(m.name for m in decision.permit.members) <= set(m.name for m in snapshot.members("openai", made["target"]))
+        assert {member.name for member in decision.permit.members} <= {member.name for member in snapshot.members("openai", made["target"])}

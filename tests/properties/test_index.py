@@ -64,10 +64,11 @@ def test_rules_that_do_not_match_are_not_looked_at():
         @property
         def match(self):
             looked.append(self.number)
-            return MATCHES[self.number]
+            return matches[self.number]
 
-    MATCHES = [
-        Matcher(frozenset({"chat"}), (compile_pattern(f"model-{n}*" if n % 3 else f"*-{n}-tail", fold=True),), (compile_pattern(f"group:g{n}", fold=False),)) for n in range(300)
+    matches = [
+        Matcher(frozenset({"chat"}), (compile_pattern(f"model-{n}*" if n % 3 else f"*-{n}-tail", fold=True),), (compile_pattern(f"group:g{n}", fold=False),))
+        for n in range(300)
     ]
     index = Index([Watched(number, (f"{number:04}",)) for number in range(300)])
     looked.clear()

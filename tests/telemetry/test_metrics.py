@@ -108,8 +108,7 @@ def test_states_and_losses_are_read_at_the_scrape(metrics):
 
 def test_gauges_quotas_and_the_rest_show_under_their_names(metrics):
     metrics.inflight(3, 4096)
-    metrics.reserved("tokens", 100.0)
-    metrics.settled({"tokens": 60.0, "requests": 1.0})
+    metrics.quota_totals({"tokens": 100.0}, {"tokens": 60.0, "requests": 1.0})
     metrics.quota_warned("p/r")
     metrics.quota_exhausted("p/r", "tokens")
     metrics.first_event("openai", 20_000_000)

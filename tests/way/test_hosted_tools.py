@@ -48,7 +48,7 @@ async def test_a_tool_that_the_provider_would_run_is_denied_before_the_upstream_
         status, data = await post(stage, *HOSTED[case])
         assert status == 403
         row = stage.records()[-1]
-        assert row["by"] in (["hosted/no-search"], ["tools/no-rm"], ["tools/no-rm", "hosted/no-search"])
+        assert "hosted/no-search" in row["by"]
         assert row["id"].encode() in data
         assert stage.upstream.count == 0
 
@@ -148,12 +148,13 @@ FUNCTIONS = [{"type": "function", "function": {"name": name, "parameters": {"typ
 
 
 async def test_the_openai_sdk_reads_a_stream_with_a_proposal_taken_out(stage):
-    async with openai.AsyncOpenAI(base_url=f"{stage.base}/v1", api_key=stage.tokens["dev"]) as client:
-        async with client.chat.completions.stream(model="gpt-4o", messages=[{"role": "user", "content": TEXT}], tools=FUNCTIONS) as stream:
-            message = (await stream.get_final_completion()).choices[0].message
-        tools = [{"type": "function", "name": each["function"]["name"], "parameters": {"type": "object"}, "strict": False} for each in FUNCTIONS]
-        async with client.responses.stream(model="gpt-4o", input=TEXT, tools=tools) as stream:
-            response = await stream.get_final_response()
+    client = openai.AsyncOpenAI(base_url=f"{stage.base}/v1", api_key=stage.tokens["dev"])
+    async with client.chat.completions.stream(model="gpt-4o", messages=[{"role": "user", "content": TEXT}], tools=FUNCTIONS) as stream:
+        message = (await stream.get_final_completion()).choices[0].message
+    tools = [{"type": "function", "name": each["function"]["name"], "parameters": {"type": "object"}, "strict": False} for each in FUNCTIONS]
+    async with client.responses.stream(model="gpt-4o", input=TEXT, tools=tools) as stream:
+        response = await stream.get_final_response()
+    await client.close()
     assert [call.function.name for call in message.tool_calls] == ["read"]
     assert "denied by tools/no-rm" in message.content
     assert [item.type for item in response.output] == ["function_call", "message"]
@@ -162,9 +163,10 @@ async def test_the_openai_sdk_reads_a_stream_with_a_proposal_taken_out(stage):
 
 async def test_the_anthropic_sdk_reads_a_stream_with_a_proposal_taken_out(stage):
     tools = [{"name": name, "input_schema": {"type": "object"}} for name in ("read", "rm")]
-    async with anthropic.AsyncAnthropic(base_url=stage.base, api_key=stage.tokens["dev"]) as client:
-        async with client.messages.stream(model="claude-sonnet-5-5", max_tokens=99, messages=[{"role": "user", "content": TEXT}], tools=tools) as stream:
-            message = await stream.get_final_message()
+    client = anthropic.AsyncAnthropic(base_url=stage.base, api_key=stage.tokens["dev"])
+    async with client.messages.stream(model="claude-sonnet-5-5", max_tokens=99, messages=[{"role": "user", "content": TEXT}], tools=tools) as stream:
+        message = await stream.get_final_message()
+    await client.close()
     assert [block.type for block in message.content] == ["tool_use", "text"]
     assert "denied by tools/no-rm" in message.content[1].text
     assert message.stop_reason == "tool_use"

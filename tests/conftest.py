@@ -1,4 +1,7 @@
-"""Snapshots from documents told as data, and calls driven down the ladder with scripted answers. No I/O."""
+"""`kit`: snapshots from documents told as data, and calls driven down the ladder with scripted answers. No I/O.
+
+For the tests of compiler, evaluate and properties; others have stages of their own beside them.
+"""
 
 from dataclasses import replace
 
@@ -69,7 +72,7 @@ class Script:
 
     def __init__(self, who=DEV, **answers):
         self.needs = []
-        self.answers = {Verify: who, Reserve: Reserved("token", ()), OwnerOf: None} | {kind: value for kind, value in answers.get("by", {}).items()}
+        self.answers = {Verify: who, Reserve: Reserved("token", ()), OwnerOf: None} | answers.get("by", {})
 
     def drive(self, steps):
         answer = None
@@ -91,9 +94,7 @@ def call(target="gpt-4o", operation="chat", **fields):
 
 def asked(snapshot, made=None, who=DEV, *, script=None, family="openai", now=NOW, **more):
     """Decide one call."""
-    return (script or Script(who)).drive(
-        ladder.decide(snapshot, made or call(), (), codec=more.pop("codec", Plain(family)), now=now, decision_id="d1", **more)
-    )
+    return (script or Script(who)).drive(ladder.decide(snapshot, made or call(), (), codec=more.pop("codec", Plain(family)), now=now, decision_id="d1", **more))
 
 
 class Kit:
