@@ -8,13 +8,17 @@ nothing of HTTP; `server/app.py` hands it the builder that joins a snapshot with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sidecar.config.diagnostics import Diagnostic, Position
 from sidecar.config.load import LayerFiles
 from sidecar.errors import ConfigError
-from sidecar.workbench.prepare import Prepared, prepare
+from sidecar.workbench.files import fingerprint
+from sidecar.workbench.prepare import Prepared, prepare_over
 
 if TYPE_CHECKING:
     from sidecar.compiler.snapshot import Snapshot
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 
 SETTLE = 0.15
 """Seconds of quiet after a change before it is read: editors and ConfigMap swaps write in several steps."""
+
+POLL = 1.0
+"""Seconds after which the files are looked at although nothing was heard."""
 
 
 @dataclass(slots=True)
@@ -62,7 +69,7 @@ class Active:
         await self.close()
 
 
-Read = Callable[[], Sequence[LayerFiles]]
+Read = Callable[[str], LayerFiles]
 Build = Callable[["Snapshot"], Awaitable[Active]]
 
 
@@ -71,23 +78,41 @@ class Outcome:
     """What the last load came to, for readiness, metrics and the admin API."""
 
     healthy: bool = False
-    diagnostics: tuple[object, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     reloads: int = 0
     failures: int = 0
 
 
 class Live:
-    """Holds the active snapshot. `current` is read once per call; `reload` replaces it."""
+    """Holds the active snapshot. `current` is read once per call; `reload` replaces it.
 
-    def __init__(self, read: Read, build: Build, environ: Mapping[str, str], clock: Callable[[], float], on_swap: Callable[[Active, bool], None]) -> None:
+    `read` gives the files of one directory (raises ConfigError), `on_swap` hears after every load whether it was healthy,
+    `on_bug` of what nobody foresaw.
+    """
+
+    def __init__(
+        self,
+        directories: Sequence[str],
+        *,
+        read: Read,
+        build: Build,
+        environ: Mapping[str, str],
+        clock: Callable[[], float],
+        on_swap: Callable[[Active, bool], None],
+        on_bug: Callable[[Exception], None],
+    ) -> None:
+        self._directories = tuple(directories)
         self._read = read
         self._build = build
         self._environ = environ
         self._clock = clock
         self._on_swap = on_swap
-        self._good: dict[str, LayerFiles] = {}
+        self._on_bug = on_bug
+        self._first: Snapshot | None = None
+        self._good: tuple[LayerFiles, ...] = ()
         self._retiring: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
+        self._seen = fingerprint(self._directories)
         self.current: Active | None = None
         self.outcome = Outcome()
 
@@ -95,51 +120,80 @@ class Live:
         """Serve what was prepared before any port opened. Raises ConfigError."""
         if prepared.snapshot is None:
             raise ConfigError("the configuration does not load", prepared.diagnostics)
-        await self._swap(prepared)
+        self._first = prepared.snapshot
+        await self._swap(prepared, prepared.snapshot)
         return self._active()
 
     async def reload(self) -> bool:
-        """Read again. True where the new configuration is in force; on any failure the old one stays."""
+        """Read again. True where all that was read is in force; on any failure the last good stays."""
         async with self._lock:
-            prepared = await asyncio.to_thread(self._prepare)
-            if prepared.snapshot is None:
-                self.outcome = Outcome(False, prepared.diagnostics, self.outcome.reloads, self.outcome.failures + 1)
-                self._on_swap(self._active(), False)
-                return False
-            if prepared.snapshot.digest != self._active().snapshot.digest or not self.outcome.healthy:
-                await self._swap(prepared)
-            return True
+            try:
+                return await self._load()
+            except ConfigError as error:
+                return self._failed(error.diagnostics or (Diagnostic("error", "build", error.message, Position("")),))
+            except Exception as error:  # noqa: BLE001  the boundary of a load: a bug in it is loud, and what serves goes on serving and watching
+                self._on_bug(error)
+                return self._failed((Diagnostic("error", "bug", f"the load failed: {type(error).__name__}", Position("")),))
+
+    async def _load(self) -> bool:
+        prepared = self._pinned(await asyncio.to_thread(self._prepare))
+        if prepared.snapshot is None:
+            return self._failed(prepared.diagnostics)
+        if prepared.snapshot.digest == self._active().snapshot.digest:
+            self._loaded(prepared, swapped=False)
+        else:
+            await self._swap(prepared, prepared.snapshot)
+        return not prepared.broken
+
+    def _failed(self, diagnostics: Sequence[Diagnostic]) -> bool:
+        self.outcome = Outcome(False, tuple(diagnostics), self.outcome.reloads, self.outcome.failures + 1)
+        self._on_swap(self._active(), False)
+        return False
 
     def _prepare(self) -> Prepared:
         """Layers compile and test alone: a broken later layer falls back to its last good files, never to nothing."""
-        try:
-            layers = tuple(self._read())
-        except ConfigError as error:  # a directory in the middle of a swap, a file without permission
-            return Prepared(None, error.diagnostics)
-        whole = prepare(layers, self._environ, self._clock())
-        if whole.snapshot is not None or len(layers) == 1:
-            return whole
-        kept = tuple(self._good.get(layer.name, layer) if index and layer.name in whole.broken else layer for index, layer in enumerate(layers))
-        if kept == layers:
-            return whole
-        fallen = prepare(kept, self._environ, self._clock())
-        return Prepared(fallen.snapshot, whole.diagnostics, kept, whole.broken, fallen.documents)
+        layers: list[LayerFiles] = []
+        unread: list[Diagnostic] = []
+        lost: set[str] = set()
+        for directory in self._directories:
+            try:
+                layers.append(self._read(directory))
+            except ConfigError as error:  # a directory in the middle of a swap, a file without permission
+                if not layers:
+                    raise
+                unread += error.diagnostics
+                layers.append(self._good[len(layers)])
+                lost.add(layers[-1].name)
+        done = prepare_over(layers, self._good, self._environ, self._clock())
+        return done._replace(diagnostics=(*unread, *done.diagnostics), broken=done.broken | lost)
 
-    async def _swap(self, prepared: Prepared) -> None:
-        snapshot = prepared.snapshot
-        if snapshot is None:
-            raise ConfigError("nothing to swap in")
+    def _pinned(self, prepared: Prepared) -> Prepared:
+        """Settings are the bootstrap: ports, stores and cores were made from them. Other ones wait for a restart, and that is told."""
+        snapshot, first = prepared.snapshot, self._first
+        if snapshot is None or first is None or snapshot.settings == first.settings:
+            return prepared
+        document = next((document for document in prepared.documents if document.kind == "Settings"), None)
+        place = document.at("/spec") if document is not None else Position("")
+        told = Diagnostic("warning", "restart", "Settings have changed; the running ones stay until a restart", place)
+        digest = hashlib.sha256(f"{snapshot.digest} under the Settings of {first.digest}".encode()).hexdigest()
+        return prepared._replace(snapshot=replace(snapshot, settings=first.settings, digest=digest), diagnostics=(*prepared.diagnostics, told))
+
+    async def _swap(self, prepared: Prepared, snapshot: Snapshot) -> None:
         old, new = self.current, await self._build(snapshot)
         new.generation, new.since = (old.generation + 1 if old else 1), self._clock()
         new.documents = prepared.documents
         self.current = new
         if old is not None:
             old.replaced = new.since
-        self._good = {layer.name: layer for layer in prepared.layers}
-        self.outcome = Outcome(not prepared.broken, prepared.diagnostics, self.outcome.reloads + 1, self.outcome.failures + bool(prepared.broken))
-        self._on_swap(new, not prepared.broken)
+        self._loaded(prepared, swapped=True)
         if old is not None:
             self._keep(asyncio.ensure_future(old.retire()))
+
+    def _loaded(self, prepared: Prepared, *, swapped: bool) -> None:
+        self._good = prepared.layers
+        healthy = not prepared.broken
+        self.outcome = Outcome(healthy, prepared.diagnostics, self.outcome.reloads + swapped, self.outcome.failures + (not healthy))
+        self._on_swap(self._active(), healthy)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._retiring.add(task)
@@ -150,15 +204,31 @@ class Live:
             raise ConfigError("nothing is loaded yet")
         return self.current
 
-    async def watch(self, directories: Sequence[str]) -> None:
-        """Reload on every change below the directories, until cancelled."""
-        from watchfiles import awatch  # noqa: PLC0415  (20 ms of import that a start does not need)
-
-        async for _ in awatch(*directories, debounce=int(SETTLE * 1000), step=50, recursive=True, rust_timeout=5000):
-            await self.reload()
+    async def watch(self) -> None:
+        """Reload on every change in the directories, until cancelled."""
+        async with aclosing(turns(self._directories)) as waking:
+            async for _ in waking:
+                now = await asyncio.to_thread(fingerprint, self._directories)
+                if now != self._seen:
+                    self._seen = now
+                    await self.reload()
 
     async def close(self) -> None:
         """Retire what is current."""
         if self.current is not None:
             await self.current.retire()
         await asyncio.gather(*self._retiring)
+
+
+async def turns(directories: Sequence[str]) -> AsyncGenerator[None, None]:
+    """A turn soon after every change, and one every second: a notice gets lost with a directory that is replaced, or on a network mount."""
+    from watchfiles import awatch  # noqa: PLC0415  (20 ms of import that a start does not need)
+
+    yield
+    try:
+        async for _ in awatch(*directories, debounce=int(SETTLE * 1000), step=50, recursive=True, rust_timeout=int(POLL * 1000), yield_on_timeout=True):
+            yield
+    except (OSError, RuntimeError):  # a node has only so many watches to give; looking is enough
+        while True:
+            yield
+            await asyncio.sleep(POLL)

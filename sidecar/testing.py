@@ -11,6 +11,7 @@ import gzip
 import os
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,15 @@ class CountingUpstream:
     after: int = 2
     """With `cut` and `stall`: stream events sent first."""
     headers: dict[str, str] = field(default_factory=dict)
+    location: str = "http://169.254.169.254/latest/meta-data/"
+    """With `redirect`: where to."""
     delay: float = 0.0
     requests: list[Seen] = field(default_factory=list)
     port: int = 0
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a client went away in the middle of an answer."""
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a request has come, whatever is answered."""
     answers: list[bytes] = field(default_factory=list)
     """The bodies of `mode: ok`, as they were sent."""
     custom: Callable[[web.Request, bytes], Awaitable[web.StreamResponse]] | None = None
@@ -121,6 +126,7 @@ class CountingUpstream:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests.append(Seen(request.method, request.path_qs, dict(request.headers), body))
+        self.reached.set()
         if self.custom is not None:
             return await self._customary(self.custom, request, body)
         await asyncio.sleep(self.delay)
@@ -189,11 +195,16 @@ class CountingUpstream:
         return web.Response(status=self.status, body=b"<html>internal host db-7</html>", content_type="text/html")
 
     async def _redirect(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        return web.Response(status=307, headers={"location": "http://169.254.169.254/latest/meta-data/"})
+        return web.Response(status=307, headers={"location": self.location})
 
     async def _bomb(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        data = gzip.compress(b"\0" * (256 * 2**20), 9)
-        return web.Response(body=data, headers={"content-encoding": "gzip", "content-type": "application/json"})
+        return web.Response(body=_bomb(), headers={"content-encoding": "gzip", "content-type": "application/json"})
+
+
+@cache
+def _bomb() -> bytes:
+    """A quarter of a GiB in as little as gzip can."""
+    return gzip.compress(b"\0" * (256 * 2**20), 9)
 
 
 def _drop(request: web.Request) -> None:

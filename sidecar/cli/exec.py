@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.cli import exits
 from sidecar.cli.banner import environment
-from sidecar.cli.run import QUICKSTART, _runner, refused
+from sidecar.cli.run import QUICKSTART, _runner, opened, refused
 from sidecar.errors import ConfigError
 from sidecar.server.app import Sidecar, load, state_directory
 from sidecar.server.local import LocalKey
@@ -71,7 +71,9 @@ def environ_for(base: str, token: str, inherited: Mapping[str, str], credentials
 
 
 async def _serve(sidecar: Sidecar, key: LocalKey, command: Sequence[str]) -> int:
-    await sidecar.start()
+    failed = await opened(sidecar)
+    if failed:
+        return failed
     snapshot = sidecar.services.active().snapshot
     named = [spec.credential.env for spec in snapshot.upstreams.values() if spec.credential is not None and spec.credential.env]
     env = environ_for(f"http://127.0.0.1:{sidecar.ports['data']}", key.token, os.environ, named)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.cli import exits
 from sidecar.cli.banner import banner
-from sidecar.cli.console import Console
+from sidecar.cli.console import Console, noted
 from sidecar.config.diagnostics import render_text
 from sidecar.errors import ConfigError
 from sidecar.server.app import Sidecar, load, state_directory
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         prepared = load(directories, os.environ, time.time())
     except ConfigError as error:
         return refused(error)
-    console = Console(sys.stdout, color=sys.stdout.isatty()) if not args.quiet else None
+    note = noted(prepared.snapshot.settings) if prepared.snapshot is not None else ""
+    console = Console(sys.stdout, color=sys.stdout.isatty(), note=note) if not args.quiet else None
     sidecar = Sidecar(directories, prepared=prepared, environ=os.environ, state=state, local=key, on_finished=console.finished if console else None)
     with _runner() as runner:
         return runner.run(serve(sidecar, key, directories))
@@ -64,17 +65,27 @@ def _runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
+async def opened(sidecar: Sidecar) -> int:
+    """Start it. The exit code where that fails: a port that is taken, a certificate that does not load."""
+    try:
+        await sidecar.start()
+    except OSError as error:
+        sys.stderr.write(f"cannot listen: {error.strerror or error}\n")
+        return exits.USAGE
+    except ConfigError as error:
+        return refused(error)
+    return exits.OK
+
+
 async def serve(sidecar: Sidecar, key: LocalKey | None, directories: Sequence[str]) -> int:
     """Start, wait for a signal, drain."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    try:
-        await sidecar.start()
-    except OSError as error:
-        sys.stderr.write(f"cannot listen: {error.strerror or error}\n")
-        return exits.USAGE
+    failed = await opened(sidecar)
+    if failed:
+        return failed
     loop.add_signal_handler(signal.SIGHUP, sidecar.reload_soon)
     sys.stdout.write(banner(sidecar, key, directories))
     sys.stdout.flush()

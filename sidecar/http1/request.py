@@ -105,8 +105,8 @@ class RequestReader:
         # Where a long head comes byte by byte only the new bytes can hold its end.
         end = data.find(END, max(0, len(self._pending) - 3)) + 4
         if end == 3 or end > self._limits.head:
-            self._pending = data
             self._check_unfinished(data)
+            self._pending = data
             return b""
         self._pending = b""
         self._read_line(data)
@@ -120,10 +120,10 @@ class RequestReader:
         if len(data) > self._limits.head:
             self._read_start(data)
             raise TooLarge("the request head is too large")
-        if not 65 <= data[0] <= 90 or data.find(b"\n", 0, 1) == 0:
-            raise MalformedCall("the request line is malformed")
-        line = data.find(b"\n")
-        if line >= 0:
+        if rules.BARE_LF.search(data, max(0, len(self._pending) - 1)) or not rules.REQUEST_LINE_START.match(data):
+            self._read_start(data)
+            raise MalformedCall("the request line is malformed, or a line feed stands alone")
+        if b"\n" in data:
             self._read_line(data)
 
     def _take_length(self, data: bytes) -> bytes:

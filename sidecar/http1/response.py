@@ -69,6 +69,8 @@ class ResponseReader:
         if not data.startswith(START[: len(data)]):
             raise UpstreamGarbage("the answer is not HTTP/1")
         if end == 3:
+            if rules.BARE_LF.search(data, max(0, len(self._pending) - 1)):
+                raise UpstreamGarbage("the answer has a bare line feed")
             self._pending = data
             return b""
         self._pending = b""

@@ -32,6 +32,8 @@ REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*|\*|[!-.0-~][!-~]*) HTTP/(\d)
 """RFC 9112, 3: single spaces, no blank line in front, visible ASCII. The target's form is judged after this."""
 REQUEST_LINE_START = re.compile(rb"([A-Z]{1,16})(?: ([!-~]{1,2048}))?")
 """What can be told of a line that does not fit, so that its refusal finds its dialect."""
+BARE_LF = re.compile(rb"(?<!\r)\n")
+"""Looked for in heads whose end has not come, which would otherwise be waited for in vain; llhttp finds it in whole ones."""
 HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """RFC 9110, 7.2, without percent-encoding, user or IPvFuture."""
 

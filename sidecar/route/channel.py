@@ -100,7 +100,7 @@ class Channel:
         """
         length = len(body) if body or method not in ("GET", "HEAD", "DELETE", "OPTIONS") else None
         head = request_head(method, path, endpoint.authority, headers, length)
-        pool = self._pools.get(endpoint) or self._pool(endpoint)
+        pool = self._pool(endpoint)
         now = self.loop.time()
         if pool.fresh_until <= now:
             await self._resolved(pool, now + timeouts.connect)
@@ -127,9 +127,10 @@ class Channel:
 
     def retain(self, endpoints: frozenset[Endpoint]) -> None:
         """Let go of the pools of endpoints that the configuration no longer has; their running answers go on."""
-        for endpoint in [known for known in self._pools if known not in endpoints]:
-            pool = self._pools.pop(endpoint)
-            self._close_idle(pool)
+        for endpoint, pool in self._pools.items():
+            pool.retired = endpoint not in endpoints
+            if pool.retired:
+                self._close_idle(pool)
 
     async def close(self) -> None:
         """Close everything. Answers still under way are cut."""
@@ -141,7 +142,7 @@ class Channel:
                 pool.resolving.cancel()
             for connection in tuple(pool.open):
                 if getattr(connection, "transport", None) is not None:
-                    connection.transport.abort()
+                    connection.cut()
         await asyncio.sleep(0)
 
     @property
@@ -172,6 +173,7 @@ class Channel:
             pool = self._pools[endpoint] = Pool(self, endpoint)
             if self._timer is None:
                 self._timer = self.loop.call_later(self._sweep, self._look)
+        pool.retired = False
         return pool
 
     def _close_idle(self, pool: Pool) -> None:
@@ -184,7 +186,9 @@ class Channel:
         """One timer for all that may take too long."""
         now = self.loop.time()
         self._timer = self.loop.call_later(self._sweep, self._look)
-        for pool in self._pools.values():
+        for endpoint, pool in tuple(self._pools.items()):
             for connection in tuple(pool.open):
                 if connection.deadline and connection.deadline < now:
                     connection.expire()
+            if pool.retired and not pool.open:
+                del self._pools[endpoint]

@@ -114,14 +114,14 @@ class Inbound:
 
     def begin(self, status: int, headers: list[tuple[str, str]], pieces: list[bytes]) -> None:
         """The head came; `pieces` is filled by the reader until it turns to another answer. Raises UpstreamGarbage."""
-        self.ready = True
-        self.status = status
         coding = next((value for name, value in headers if name == "content-encoding"), "")
         if coding:
             self._decoder = Decoder.of(coding)
             headers = [pair for pair in headers if pair[0] not in ("content-encoding", "content-length")]
+        self.status = status
         self.headers = tuple(headers)
         self._pieces = pieces
+        self.ready = True
 
     def buffered(self) -> int:
         """Bytes that wait to be taken."""

@@ -48,6 +48,8 @@ class Connection(asyncio.Protocol):
         self.deadline = 0.0
         """The loop's time at which `inbound` (or an idle connection) has waited too long."""
         self.lost = False
+        self.context: ssl.SSLContext | None = None
+        """The TLS identity it was opened with."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -58,6 +60,9 @@ class Connection(asyncio.Protocol):
         self.touched = False
         self.deadline = deadline
         self.reader.expect(method)
+        if self.lost:  # between the dialling and now: nobody would ever call back
+            self._died(inbound)
+            return
         if len(body) <= JOIN:
             self.transport.write(head + body)
         else:
@@ -121,16 +126,17 @@ class Connection(asyncio.Protocol):
         inbound = self.inbound
         if inbound is None:
             return
-        if self.used and not self.touched:
-            self.inbound = None
-            inbound.fail(Stale())
-            return
         if not self.touched:
-            self._fail(UpstreamUnreachable("the upstream closed without an answer"))
+            self._died(inbound)
         elif exc is not None:
             self._fail(UpstreamCut("the answer ended before its end"))
         else:
             self._end(inbound)
+
+    def _died(self, inbound: Inbound) -> None:
+        """The connection is gone and no byte of the answer came."""
+        self.inbound = None
+        inbound.fail(Stale() if self.used else UpstreamUnreachable("the upstream closed without an answer"))
 
     def _end(self, inbound: Inbound) -> None:
         """The upstream closed in order: that is the end of an answer that says no length."""
@@ -156,6 +162,10 @@ class Connection(asyncio.Protocol):
             inbound.fail(error)
         self.transport.abort()
 
+    def cut(self) -> None:
+        """The channel closes. An abort of ours must not pass for the end of an answer that says no length."""
+        self._fail(UpstreamCut("the channel was closed"))
+
     def abandon(self) -> None:
         """Nobody wants the rest."""
         self.inbound = None
@@ -165,7 +175,7 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections of one endpoint, kept by address, newest first."""
 
-    __slots__ = ("addresses", "channel", "context", "endpoint", "fresh_until", "idle", "open", "resolving", "waiting")
+    __slots__ = ("addresses", "channel", "context", "endpoint", "fresh_until", "idle", "open", "resolving", "retired", "waiting")
 
     def __init__(self, channel: Channel, endpoint: Endpoint) -> None:
         self.channel = channel
@@ -177,6 +187,8 @@ class Pool:
         self.fresh_until = 0.0
         self.resolving: asyncio.Task[None] | None = None
         self.context: ssl.SSLContext | None = None
+        self.retired = False
+        """The configuration has this endpoint no longer; what runs may end."""
 
     def take(self) -> Connection | None:
         """Give the newest idle connection to an address that the name has now."""
@@ -192,7 +204,9 @@ class Pool:
         """Make it idle."""
         channel = self.channel
         kept = self.idle.setdefault(connection.address, [])
-        if channel.closed or len(kept) >= channel.max_idle:
+        # Certificates that were reloaded meanwhile, or an endpoint that was retired: the connection has had its day.
+        outdated = self.retired or connection.context is not self.context
+        if channel.closed or outdated or len(kept) >= channel.max_idle:
             connection.transport.close()
             return
         connection.deadline = channel.loop.time() + channel.idle_timeout
@@ -279,6 +293,7 @@ class Pool:
         if endpoint.scheme == "https":
             context, name = await self.tls(), endpoint.server_hostname or endpoint.literal or endpoint.host
         connection = Connection(self, address)
+        connection.context = context
         self.open.add(connection)  # before the wait: those who dial at the same time count too
         try:
             await self.channel.loop.create_connection(lambda: connection, address, endpoint.port, ssl=context, server_hostname=name)

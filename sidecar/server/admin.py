@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from sidecar.server.guard import Guard
-from sidecar.server.tls import Certificates
 from sidecar.workbench import explain
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+    from ssl import SSLContext
 
-    from sidecar.config.documents import Address
     from sidecar.server.app import Sidecar
 
 TOKEN_FILE = "admin.token"  # noqa: S105  (a file's name)
@@ -48,8 +48,8 @@ class Admin:
         self._token = token(sidecar.state).encode()
         self._runner: web.AppRunner | None = None
 
-    async def start(self, address: Address) -> int:
-        """Serve; returns the port."""
+    async def start(self, port: socket.socket, context: SSLContext | None) -> int:
+        """Serve on a socket that listens; returns the port's number."""
         app = web.Application(middlewares=[self._checked], client_max_size=8 * 2**20)
         app.router.add_get(f"{PREFIX}/status", self._status)
         app.router.add_get(f"{PREFIX}/documents", self._documents)
@@ -58,9 +58,7 @@ class Admin:
         app.router.add_post(f"{PREFIX}/reload", self._reload)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        context = Certificates(address.tls).context if address.tls else None
-        site = web.TCPSite(self._runner, address.host, address.port, ssl_context=context)
-        await site.start()
+        await web.SockSite(self._runner, port, ssl_context=context).start()
         return int(self._runner.addresses[0][1])
 
     async def close(self) -> None:
@@ -74,7 +72,7 @@ class Admin:
         if wrong:
             return _problem(403, wrong)
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(errors="replace"), self._token):
             return _problem(401, f"an admin credential is needed: the token in {TOKEN_FILE} of the state directory", {"www-authenticate": "Bearer"})
         if request.method == "POST" and request.content_type != "application/json":
             return _problem(415, "the body must be `application/json`")
@@ -98,7 +96,8 @@ class Admin:
             asked = await request.json()
             return _json(explain.explain(self._sidecar.services.active().snapshot, asked, now=self._sidecar.services.clock()))
         except (ValueError, KeyError, TypeError) as error:
-            return _problem(400, f"this is no call to explain: {type(error).__name__}")
+            said = str(error) if isinstance(error, ValueError) else type(error).__name__
+            return _problem(400, f"this is no call to explain: {said}")
 
     async def _reload(self, request: web.Request) -> web.Response:
         done = await self._sidecar.live.reload()

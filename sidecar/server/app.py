@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -37,6 +38,7 @@ from sidecar.workbench.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from ssl import SSLContext
 
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.config.documents import Address, Settings
@@ -88,6 +90,10 @@ class Sidecar:
         self._resolver = resolver
         self._verifier: Authenticator | None = None
         self._tasks: list[asyncio.Task[object]] = []
+        self._opening: asyncio.Task[object] | None = None
+        self._listeners: dict[str, Listener] = {}
+        self._admin_port: socket.socket | None = None
+        self._admin_context: SSLContext | None = None
         self.state = state
         self.settings: Settings = prepared.snapshot.settings
         self.ports: dict[str, int] = {}
@@ -102,15 +108,27 @@ class Sidecar:
         self.channel = Channel(self._resolver)
         self.owners = owners(self.settings.database, self.state)
         self.metrics = Metrics()
-        self.live = Live(lambda: read_layers(self._directories), self._build, self._environ, self._clock, self._swapped)
+        self.live = Live(
+            self._directories,
+            read=lambda directory: read_layers([directory])[0],
+            build=self._build,
+            environ=self._environ,
+            clock=self._clock,
+            on_swap=self._swapped,
+            on_bug=lambda error: self.services.report_bug(error),
+        )
         self.services = self._services()
         self.metrics.upstream_states(lambda: self.services.active().core.health())  # noqa: PLW0108  the core changes with each reload
         self.metrics.lost_records(lambda: self.services.recorder.lost)
-        await self.live.start(self._prepared)
-        await self._open_ports()
+        try:
+            await self.live.start(self._prepared)
+            admin = await self._open_ports()
+        except BaseException:
+            await self.close(0.0)
+            raise
         self.ready = True
-        self._spawn(self.live.watch(self._directories))
-        self._opening = self._spawn(self._open_admin())
+        self._spawn(self.live.watch())
+        self._opening = self._spawn(self._open_admin(admin))
         self._spawn(self.services.recorder.keep())
 
     def _services(self) -> Services:
@@ -167,6 +185,10 @@ class Sidecar:
         models = [model.name for upstream in snapshot.upstreams.values() for model in upstream.models]
         self.metrics.known(snapshot.rule_names, snapshot.upstreams, models)
         self.metrics.generation(snapshot.digest, active.generation, healthy=healthy, since=active.since)
+        if not healthy:
+            found = next((item for item in self.live.outcome.diagnostics if item.severity == "error"), None)
+            first = f" ({found.position}: {found.message})" if found is not None else ""
+            self.services.complain(f"the newest configuration does not load; the last good one is in force{first}")
 
     def sample(self) -> None:
         """Gauges that are read at a scrape."""
@@ -176,18 +198,25 @@ class Sidecar:
         """Reload without waiting for it (SIGHUP)."""
         self._spawn(self.live.reload())
 
-    async def _open_ports(self) -> None:
+    async def _open_ports(self) -> socket.socket:
         listen = ListenLimits.of(self.settings.limits)
-        self._listeners: dict[str, Listener] = {}
+        admin = self._bind_admin(self.settings.admin)
         await self._listen("health", Listener(Health(self), ListenLimits(), on_bug=self.services.report_bug), self.settings.health)
         await self._listen("data", Listener(Way(self.services), listen, on_bug=self.services.report_bug), self.settings.listen)
+        return admin
 
     async def _listen(self, name: str, listener: Listener, address: Address) -> None:
-        certificates = Certificates(address.tls) if address.tls else None
-        self.ports[name] = await listener.start(address.host, address.port, certificates.context if certificates else None)
+        context = self._context(address)
         self._listeners[name] = listener
-        if certificates is not None:
-            self._spawn(self._renew(certificates))
+        self.ports[name] = await listener.start(address.host, address.port, context)
+
+    def _context(self, address: Address) -> SSLContext | None:
+        """The TLS context of a port, which follows its files. Raises ConfigError."""
+        if address.tls is None:
+            return None
+        certificates = Certificates(address.tls)
+        self._spawn(self._renew(certificates))
+        return certificates.context
 
     async def _renew(self, certificates: Certificates) -> None:
         """Take new certificates as their files change; broken ones are told and the old stay."""
@@ -199,12 +228,19 @@ class Sidecar:
             except ConfigError as error:
                 self.services.complain(error.message)
 
-    async def _open_admin(self) -> None:
+    def _bind_admin(self, address: Address) -> socket.socket:
+        """Take the admin port with the others, so that a port that is taken stops the start; who calls early waits in its backlog."""
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        self._admin_port = socket.create_server((address.host, address.port), family=family)
+        self._admin_context = self._context(address)
+        return self._admin_port
+
+    async def _open_admin(self, port: socket.socket) -> None:
         """After the data port: aiohttp takes longer to import than all the rest, and no call needs it."""
         from sidecar.server.admin import Admin  # noqa: PLC0415  (see above)
 
         self.admin = Admin(self)
-        self.ports["admin"] = await self.admin.start(self.settings.admin)
+        self.ports["admin"] = await self.admin.start(port, self._admin_context)
 
     def _spawn(self, coroutine: Coroutine[object, object, object]) -> asyncio.Task[object]:
         self._tasks.append(asyncio.ensure_future(coroutine))
@@ -217,8 +253,10 @@ class Sidecar:
         self.ready = False
         self.services.draining = True
         wait = self.settings.limits.drain if grace is None else grace
-        await self._listeners["data"].close(wait)
-        await asyncio.wait((self._opening,))  # cancelled half-way, asyncio forgets a socket that it has bound
+        if "data" in self._listeners:
+            await self._listeners["data"].close(wait)
+        if self._opening is not None:
+            await asyncio.wait((self._opening,))  # cancelled half-way, asyncio forgets a socket that it has bound
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -226,14 +264,17 @@ class Sidecar:
                 await task
         if self.admin is not None:
             await self.admin.close()
-        await self._listeners["health"].close(0)
+        if self._admin_port is not None:
+            self._admin_port.close()
+        if "health" in self._listeners:
+            await self._listeners["health"].close(0)
         await self._shut()
 
     async def _shut(self) -> None:
         await self.live.close()
         await self.channel.close()
         await self.owners.close()
-        self.services.tracer.close()
+        await asyncio.to_thread(self.services.tracer.close)  # sends what it holds, and waits for a collector that does not answer
         self.services.recorder.close()
 
 

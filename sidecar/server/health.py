@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from typing import TYPE_CHECKING
 
 from sidecar.server.guard import Guard
@@ -27,21 +28,27 @@ class Health:
         """Answer one probe."""
         path = exchange.target.partition("?")[0]
         if exchange.method not in {"GET", "HEAD"}:
-            exchange.respond(405, PLAIN, b"method not allowed\n")
+            exchange.respond(405, [*PLAIN, ("allow", "GET, HEAD")], b"method not allowed\n")
         elif path == "/healthz":
             exchange.respond(200, PLAIN, b"ok\n")
         elif path == "/readyz":
-            ready = self._sidecar.ready and not self._sidecar.services.recorder.down
-            exchange.respond(200 if ready else 503, PLAIN, b"ready\n" if ready else b"unready\n")
+            word = self._readiness()
+            exchange.respond(503 if word == "unready" else 200, PLAIN, f"{word}\n".encode())
         elif path == "/metrics":
             self._sidecar.sample()
             exchange.respond(200, METRICS, await asyncio.to_thread(self._sidecar.metrics.render))
         else:
             exchange.respond(404, PLAIN, b"not found\n")
 
+    def _readiness(self) -> str:
+        """`stale`: it serves, under the last good configuration. No 503, or a typing mistake would take a whole fleet out."""
+        if not self._sidecar.ready or self._sidecar.services.recorder.down:
+            return "unready"
+        return "ready" if self._sidecar.live.outcome.healthy else "stale"
+
     def admit(self, method: str, target: str, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes] | None:
         """Host and Origin, as on every port. Kubernetes probes name the pod's address, so a literal address is a known host here."""
-        wrong = self._guard.wrong([(name, value) for name, value in headers if name == "origin" or not _literal(name, value)] + [("host", "localhost")])
+        wrong = self._guard.wrong([(name, "localhost" if name == "host" and _literal(value) else value) for name, value in headers])
         return (403, PLAIN, wrong.encode() + b"\n") if wrong else None
 
     def refuse(self, method: str, target: str, headers: list[tuple[str, str]], error: CallError) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -49,5 +56,11 @@ class Health:
         return error.status, PLAIN, error.message.encode() + b"\n"
 
 
-def _literal(name: str, value: str) -> bool:
-    return name == "host" and value.rpartition(":")[0].replace(".", "").isdigit()
+def _literal(host: str) -> bool:
+    """Whether it is an address, with or without a port: no page can make a browser send that under a name of its own."""
+    bare = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return False
+    return True

@@ -6,6 +6,8 @@ raw bytes. There is one timer per listener (`_sweep`), none per request.
 
 A client that half-closes is taken for one that left: no client of the APIs served here does that, and it is the only
 sign of a client that died while its answer is being made.
+
+Longer than most files here because the phases of a connection are only understood together.
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ class Connection(asyncio.Protocol):
         self._leave()
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  the reason changes nothing
+    def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
         self._listener.leave(self)
 

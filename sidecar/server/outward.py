@@ -43,7 +43,7 @@ async def remember(services: Services, decision: Decision, minted: Sequence[tupl
         return None
     for kind, id in minted:
         owned = await services.owners.put(kind, id, decision.principal.id, upstream)
-        if isinstance(owned, Unavailable) or owned.principal != decision.principal.id:
+        if isinstance(owned, Unavailable) or (owned.principal, owned.upstream) != (decision.principal.id, upstream):
             return Refusal(
                 kind="unavailable", status=503, code="owners_unavailable", message="the owner of a new id could not be recorded", decision=decision.id
             )

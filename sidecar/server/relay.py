@@ -45,7 +45,7 @@ async def relay(services: Services, active: Active, exchange: Exchange, read: Re
             await _sent(services, active, exchange, read, decision, settlement)
     except UpstreamError as error:
         settlement.refund()
-        _failed(services, exchange, read, decision, error)
+        _failed(services, exchange, read, decision, error, settlement=settlement)
     except ConnectionError:  # the client left while its answer was being made
         exchange.abort()
         services.finished(read, decision, status=LEFT, settlement=settlement)
@@ -187,10 +187,10 @@ def _error_reply(services: Services, exchange: Exchange, read: Read, decision: D
     _refused(services, exchange, read, decision, refusal)
 
 
-def _failed(services: Services, exchange: Exchange, read: Read, decision: Decision, error: UpstreamError) -> None:
+def _failed(services: Services, exchange: Exchange, read: Read, decision: Decision, error: UpstreamError, *, settlement: Settlement) -> None:
     """The upstream failed. Before the first byte a plain error; after it `stream` has already ended the answer."""
     if exchange.gone or exchange.started:
         exchange.abort()
-        services.finished(read, decision, status=LEFT if exchange.gone else error.status)
+        services.finished(read, decision, status=LEFT if exchange.gone else error.status, settlement=settlement)
         return
     _refused(services, exchange, read, decision, refuse.upstream(error, decision.id))

@@ -96,10 +96,16 @@ class Run:
             return
         if refusal is not None:
             self._cut = True
-            await self._write(self._screen.terminate(refuse.disclosed(self._services, refusal)))
+            await self._write(self._last(refusal))
         elif self._audited():
             self._judge(complete=True)
         await self._exchange.finish()
+
+    def _last(self, refusal: Refusal) -> bytes:
+        """A no in the middle: the dialect's own end for a denial; an outage is an error, and tells nothing of the reply."""
+        if refusal.kind == "unavailable":
+            return self._screen.abort(refusal)
+        return self._screen.terminate(refuse.disclosed(self._services, refusal))
 
     async def _pump(self) -> Refusal | None:
         """Everything to the end, or to the refusal that ends it."""

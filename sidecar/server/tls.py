@@ -34,7 +34,7 @@ class Certificates:
         """Read the files again for new connections. Raises ConfigError and changes nothing where they can't be loaded."""
         self._current = self._load()
 
-    def _newest(self, connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:  # noqa: ARG002  OpenSSL's signature
+    def _newest(self, connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         connection.context = self._current
 
     def _load(self) -> ssl.SSLContext:

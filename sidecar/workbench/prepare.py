@@ -38,6 +38,21 @@ def prepare(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float
     return _failed(layers, (*done.diagnostics, *failures)) if failures else done
 
 
+def prepare_over(layers: Sequence[LayerFiles], good: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Prepared:
+    """The same over the last good files of each layer: a later layer that is broken, or breaks a test of another, falls back to them.
+
+    So it can't hold the first one back. `broken` then names the layers that fell back, `diagnostics` say why.
+    """
+    whole = prepare(layers, environ, now)
+    changed = frozenset(layer.name for layer, last in zip(layers[1:], good[1:], strict=True) if layer != last)
+    for names in dict.fromkeys((whole.broken & changed, changed)) if whole.snapshot is None else ():
+        kept = tuple(last if layer.name in names else layer for layer, last in zip(layers, good, strict=True))
+        fallen = prepare(kept, environ, now) if names else whole
+        if fallen.snapshot is not None:
+            return fallen._replace(diagnostics=whole.diagnostics, broken=names)
+    return whole
+
+
 def compiled(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Prepared:
     """The same without running the tests: for `sidecar test`, which tells each result."""
     loaded = load(layers, environ, now)

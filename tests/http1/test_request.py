@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from itertools import pairwise
 
 import h11
 import pytest
@@ -20,7 +21,7 @@ REFUSED = "refused"
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     at = sorted({0, len(data), *(point % (len(data) + 1) for point in cuts)})
-    return [data[start:end] for start, end in zip(at, at[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(at)]
 
 
 def ours(parts: list[bytes]) -> list[Read | str]:
@@ -74,7 +75,7 @@ def theirs(parts: list[bytes]) -> list[Read | str]:
 
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "TRACE", "FOO"])
-TARGETS = st.sampled_from(["/", "/v1/chat/completions", "/a?b=%20&c", "//a/../b", "/a#b", "http://x/a", "*", "/a\\\"<>^`{|}"])
+TARGETS = st.sampled_from(["/", "/v1/chat/completions", "/a?b=%20&c", "//a/../b", "/a#b", "http://x/a", "*", '/a\\"<>^`{|}'])
 VERSIONS = st.sampled_from(["HTTP/1.1"] * 6 + ["HTTP/1.0", "HTTP/2.0", "HTTP/1.2"])
 NEWLINES = st.sampled_from(["\r\n"] * 20 + ["\n", "\r"])
 HOSTS = st.sampled_from([["Host: a"]] * 8 + [[], ["Host:"], ["Host: a", "Host: a"], ["host:b:80"], ["Host: a b"], ["HOST: [::1]:4100"]])
@@ -82,8 +83,20 @@ FRAMINGS = st.sampled_from(
     [[]] * 3
     + [["Content-Length: {n}"]] * 6
     + [["transfer-encoding: chunked"]] * 6
-    + [["Content-Length: 0{n}"], ["Content-Length: {n} "], ["content-length: {n}, {n}"], ["Content-Length: {n}", "Content-Length: {n}"], ["Content-Length: {n}", "Transfer-Encoding: chunked"]]
-    + [["Transfer-Encoding: Chunked"], ["Transfer-Encoding: gzip, chunked"], ["Transfer-Encoding: identity"], ["Content-Length: +{n}"], ["Content-Length : {n}"]]
+    + [
+        ["Content-Length: 0{n}"],
+        ["Content-Length: {n} "],
+        ["content-length: {n}, {n}"],
+        ["Content-Length: {n}", "Content-Length: {n}"],
+        ["Content-Length: {n}", "Transfer-Encoding: chunked"],
+    ]
+    + [
+        ["Transfer-Encoding: Chunked"],
+        ["Transfer-Encoding: gzip, chunked"],
+        ["Transfer-Encoding: identity"],
+        ["Content-Length: +{n}"],
+        ["Content-Length : {n}"],
+    ]
 )
 OTHERS = st.lists(
     st.sampled_from(
@@ -92,7 +105,9 @@ OTHERS = st.lists(
     ),
     max_size=3,
 )  # fmt: skip
-CHUNKS = st.sampled_from(["{h}\r\n{b}\r\n", "{h};a=b\r\n{b}\r\n", '{h};a="b c"\r\n{b}\r\n', "0{h}\r\n{b}\r\n", "{h}\n{b}\r\n", "{h} \r\n{b}\r\n", "{h}\r\n{b}\n", "{h}\r\n{b}"])
+CHUNKS = st.sampled_from(
+    ["{h}\r\n{b}\r\n", "{h};a=b\r\n{b}\r\n", '{h};a="b c"\r\n{b}\r\n', "0{h}\r\n{b}\r\n", "{h}\n{b}\r\n", "{h} \r\n{b}\r\n", "{h}\r\n{b}\n", "{h}\r\n{b}"]
+)
 TRAILS = st.sampled_from(["0\r\n\r\n"] * 6 + ["0\r\nX: y\r\n\r\n", "000\r\n\r\n", "0\n\n", "0\r\nX: y\n\r\n", "0;a\r\n\r\n"])
 BODIES = st.text("ab\r\n0 ;:", max_size=20)
 
@@ -144,7 +159,7 @@ def test_h11_reads_the_same_or_we_are_stricter_for_a_listed_reason(data, cuts):
         assert (other[len(mine) - 1 :] or [REFUSED])[0] == REFUSED or any(pattern.search(data) for pattern in STRICTER.values())
     else:
         assert other[: len(mine)] == mine
-        assert mine == other or other == [*mine, REFUSED]  # h11 looks at an unfinished head earlier
+        assert other in (mine, [*mine, REFUSED])  # h11 looks at an unfinished head earlier
 
 
 @settings(max_examples=300, deadline=None)
@@ -211,7 +226,13 @@ def test_gzip_is_decoded_and_no_longer_announced():
 
 @pytest.mark.parametrize(
     ("data", "error"),
-    [(gzip.compress(b"x" * 100_000), TooLarge), (gzip.compress(b"x")[:-1], MalformedCall), (gzip.compress(b"x") + b"y", MalformedCall), (gzip.compress(b"x") * 2, MalformedCall), (b"abc", MalformedCall)],
+    [
+        (gzip.compress(b"x" * 100_000, mtime=0), TooLarge),
+        (gzip.compress(b"x", mtime=0)[:-1], MalformedCall),
+        (gzip.compress(b"x", mtime=0) + b"y", MalformedCall),
+        (gzip.compress(b"x", mtime=0) * 2, MalformedCall),
+        (b"abc", MalformedCall),
+    ],
 )
 def test_a_gzip_body_that_is_a_bomb_or_not_one_whole_member_is_refused(data, error):
     reader = one(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(data) + data)

@@ -48,6 +48,7 @@ BAD_FIELDS = {
     "bare LF": b"GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
     "bare LF at the end": b"GET / HTTP/1.1\r\nHost: a\r\n\nGET /b HTTP/1.1\r\n\r\n",
     "bare CR": b"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+    "bare LF and no blank line": b"GET / HTTP/1.1\r\nHost: a\n\n",
     "fold": b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
     "fold by tab": b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n\tc\r\n\r\n",
     "fold of an empty value": b"GET / HTTP/1.1\r\nHost: a\r\nX:\r\n c\r\n\r\n",
@@ -194,7 +195,12 @@ def test_an_unknown_content_coding_is_415(coding):
 
 
 def test_a_refused_request_still_tells_its_target_so_that_the_answer_finds_its_dialect():
-    for data in (b"POST /v1/messages HTTP/1.1\nHost: a\n\n", b"POST /v1/messages HTTP/1.1\r\nHost : a\r\n\r\n", b"POST /v1/messages HTTP/2.0\r\n\r\n", b"TRACE /v1/messages HTTP/1.1\r\n\r\n"):
+    for data in (
+        b"POST /v1/messages HTTP/1.1\nHost: a\n\n",
+        b"POST /v1/messages HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"POST /v1/messages HTTP/2.0\r\n\r\n",
+        b"TRACE /v1/messages HTTP/1.1\r\n\r\n",
+    ):
         reader = RequestReader(LIMITS)
         with pytest.raises(CallError):
             reader.feed(data)

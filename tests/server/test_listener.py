@@ -7,6 +7,7 @@ import gzip
 import shutil
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import h11
 import pytest
@@ -15,9 +16,11 @@ import trustme
 from sidecar.config.documents import Limits, Tls
 from sidecar.errors import ConfigError
 from sidecar.http1 import RequestLimits
-from sidecar.server.exchange import Exchange
 from sidecar.server.listener import HELD, Listener, ListenLimits
 from sidecar.server.tls import Certificates
+
+if TYPE_CHECKING:
+    from sidecar.server.exchange import Exchange
 
 QUICK = ListenLimits(RequestLimits(head=4096, headers=20, body=1 << 20), client=0.1, idle=0.1, write=0.1, linger=0.1, sweep=0.02)
 CALM = ListenLimits(RequestLimits(head=4096, headers=20, body=1 << 20), sweep=0.02)

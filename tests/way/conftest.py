@@ -91,6 +91,14 @@ class Stage:
         urls = {"openai": self.upstream.url, "anthropic": self.upstream.url, "gemini": self.upstream.url.replace("/v1", "/v1beta")}
         return [settings(**more), identity(), *(upstream(name, url) for name, url in urls.items()), *policies()]
 
+    def patient(self, **more):
+        """The usual documents with upstreams that may take their time: for tests in which somebody else must make the end."""
+        made = self.documents(**more)
+        for each in made:
+            if each["kind"] == "Upstream":
+                each["spec"]["timeouts"] = {"connect": "5s", "firstByte": "60s", "idle": "60s"}
+        return made
+
 
 @contextlib.asynccontextmanager
 async def staged(tmp_path, documents=None, environ=None, layers=(), **options):
@@ -113,9 +121,15 @@ async def stage(tmp_path):
 
 
 @pytest.fixture
+async def patient_stage(tmp_path):
+    async with staged(tmp_path, Stage.patient) as made:
+        yield made
+
+
+@pytest.fixture
 def make_stage(tmp_path):
-    """`async with make_stage(documents) as stage`."""
-    return lambda documents=None, **options: staged(tmp_path, documents, **options)
+    """`async with make_stage(documents) as stage`; `name` keeps the files of several stages of one test apart."""
+    return lambda documents=None, name="", **options: staged(tmp_path / name, documents, **options)
 
 
 @pytest.fixture
@@ -164,6 +178,29 @@ async def sent(stage, who="dev", path="/v1/chat/completions", *, method="POST", 
 def ask():
     """`await ask(stage, who, path, **body)`."""
     return sent
+
+
+@pytest.fixture
+def fetch():
+    """`await fetch(stage, port, path)` from any of the ports: data, admin, health."""
+
+    async def fetched(stage, port, path, *, method="GET", headers=None, **sends):
+        url = f"http://127.0.0.1:{stage.port(port)}{path}"
+        async with aiohttp.ClientSession() as session, session.request(method, url, headers=headers, **sends) as answer:
+            return Answered(answer.status, {name.lower(): value for name, value in answer.headers.items()}, await answer.text())
+
+    return fetched
+
+
+@pytest.fixture
+def admin_of():
+    """`await admin_of(stage)`: headers with the admin credential, once the admin port is open."""
+
+    async def opened(stage):
+        await asyncio.wait_for(asyncio.shield(stage.sidecar._opening), 10)
+        return {"authorization": f"Bearer {(stage.state / 'admin.token').read_text().strip()}"}
+
+    return opened
 
 
 class Ended:

@@ -234,14 +234,14 @@ async def test_an_own_core_is_not_imported_unless_it_is_named(make_stage, instal
         assert "its_own_core" not in sys.modules
 
 
-FAULTY = '''
+FAULTY = """
 class Faulty:
     def __init__(self, parts): self.made = []
     async def send(self, permit): raise ZeroDivisionError("secret" + " text")
     def carries(self, call): return True
     def health(self): return {}
     async def close(self): return None
-'''
+"""
 
 
 async def test_a_bug_in_an_own_core_is_a_500_that_tells_nothing_and_gives_back(make_stage, installed, ask, capsys):

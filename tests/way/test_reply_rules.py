@@ -80,7 +80,7 @@ async def test_a_held_stream_tells_nothing_before_its_end(make_stage):
         await response.write(events[-1])
         return response
 
-    async with make_stage(ruled("reply.tokens > 2000")) as stage:
+    async with make_stage(lambda stage: [*stage.patient(), ruled("reply.tokens > 2000")(stage)[-1]]) as stage:
         stage.upstream.custom = paced
         waiting = asyncio.ensure_future(asked(stage, "chat", stream=True))
         await asyncio.wait_for(said.wait(), 5)

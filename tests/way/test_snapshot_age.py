@@ -61,7 +61,7 @@ async def through(make_stage, dialect, change, *, seconds=AGE, **more):
     """Begin a stream, change the configuration, let time pass, and go on. Gives (stage, what came before, what came after)."""
     clock, long = FrozenClock(EPOCH), Long()
     path, body = DIALECTS[dialect]
-    async with make_stage(clock=clock) as stage:
+    async with make_stage(lambda stage: stage.patient(), clock=clock) as stage:
         stage.upstream.custom = long
         scene, headers = Scene(stage, clock, long), {"authorization": f"Bearer {stage.tokens['dev']}"}
         async with asyncio.timeout(5), aiohttp.ClientSession() as session, session.post(stage.base + path, json={**body, **more}, headers=headers) as got:
@@ -92,7 +92,7 @@ def stopped(dialect, data):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_stream_that_is_now_denied_ends_in_its_dialect(make_stage, dialect):
-    rows, long, data = await through(make_stage, dialect, lambda stage: [*stage.documents(), NO_CHAT])
+    rows, long, data = await through(make_stage, dialect, lambda stage: [*stage.patient(), NO_CHAT])
     assert data.startswith(b"".join(long.events[: long.at]))
     assert stopped(dialect, data)
     assert b"Stopped by hand." in data
@@ -105,20 +105,20 @@ async def test_a_stream_that_is_now_denied_ends_in_its_dialect(make_stage, diale
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_stream_that_is_still_allowed_goes_on_untouched(make_stage, dialect):
     other = document("Policy", "other", rules=[{"name": "hot", "when": "call.params.?temperature.orValue(0) > 1.9", "effect": "deny"}])
-    rows, long, data = await through(make_stage, dialect, lambda stage: [*stage.documents(), other])
+    rows, long, data = await through(make_stage, dialect, lambda stage: [*stage.patient(), other])
     assert data == b"".join(long.events)
     assert [row["effect"] for row in rows] == ["allow", "allow"], "decided once more, and once only"
 
 
 async def test_a_stream_younger_than_that_is_left_alone(make_stage):
-    rows, long, data = await through(make_stage, "chat", lambda stage: [*stage.documents(), NO_CHAT], seconds=AGE - 1)
+    rows, long, data = await through(make_stage, "chat", lambda stage: [*stage.patient(), NO_CHAT], seconds=AGE - 1)
     assert data == b"".join(long.events)
     assert len(rows) == 1
 
 
 async def test_a_key_that_was_taken_back_ends_its_streams(make_stage):
     def revoked(stage):
-        made = stage.documents()
+        made = stage.patient()
         keys = made[1]["spec"]["methods"][0]["apiKey"]["keys"]
         keys[:] = [key for key in keys if key["id"] != "dev"]
         return made
@@ -130,7 +130,7 @@ async def test_a_key_that_was_taken_back_ends_its_streams(make_stage):
 
 async def test_what_a_stream_proposes_after_that_is_judged_by_the_new_rules(make_stage):
     rule = document("Policy", "later", match={"operation": ["tool_call"], "target": ["write"]}, rules=[{"name": "no-write", "effect": "deny"}])
-    rows, _, data = await through(make_stage, "chat", lambda stage: [*stage.documents(), rule], messages=CALLS, tools=TOOLS)
+    rows, _, data = await through(make_stage, "chat", lambda stage: [*stage.patient(), rule], messages=CALLS, tools=TOOLS)
     assert b"denied by later/no-write" in data
     assert [(row["call"].get("tool", ""), row["effect"]) for row in rows] == [("", "allow"), ("read", "allow"), ("", "allow"), ("write", "deny")]
 
@@ -138,12 +138,12 @@ async def test_what_a_stream_proposes_after_that_is_judged_by_the_new_rules(make
 async def test_reloads_one_after_the_other_do_not_make_a_stream_young_again(make_stage):
     clock, long = FrozenClock(EPOCH), Long()
     path, body = DIALECTS["chat"]
-    async with make_stage(clock=clock) as stage:
+    async with make_stage(lambda stage: stage.patient(), clock=clock) as stage:
         stage.upstream.custom = long
         scene, headers = Scene(stage, clock, long), {"authorization": f"Bearer {stage.tokens['dev']}"}
         async with asyncio.timeout(5), aiohttp.ClientSession() as session, session.post(stage.base + path, json=body, headers=headers) as got:
             await long.held.wait()
             for step in range(2):
-                await scene.reload(*stage.documents(), {**NO_CHAT, "metadata": {"name": f"stop{step}"}})
+                await scene.reload(*stage.patient(), {**NO_CHAT, "metadata": {"name": f"stop{step}"}})
                 clock.move(AGE - 100)
             assert stopped("chat", await scene.rest(got))

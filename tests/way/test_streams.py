@@ -61,9 +61,9 @@ def heard(data):
 
 
 @every
-async def test_the_first_event_arrives_before_the_upstream_has_sent_the_next(stage, dialect):
-    stage.upstream.custom = paced = Paced(1)
-    async with asked(stage, dialect) as got:
+async def test_the_first_event_arrives_before_the_upstream_has_sent_the_next(patient_stage, dialect):
+    patient_stage.upstream.custom = paced = Paced(1)
+    async with asked(patient_stage, dialect) as got:
         first = await got.content.readuntil(b"\n\n")
         assert first == paced.events[0]
         assert not paced.gate.is_set()
@@ -72,42 +72,41 @@ async def test_the_first_event_arrives_before_the_upstream_has_sent_the_next(sta
 
 
 @every
-async def test_headers_go_out_before_the_first_event(stage, dialect):
-    stage.upstream.custom = paced = Paced(0)
-    async with asked(stage, dialect) as got:
+async def test_headers_go_out_before_the_first_event(patient_stage, dialect):
+    patient_stage.upstream.custom = paced = Paced(0)
+    async with asked(patient_stage, dialect) as got:
         assert got.status == 200
         assert got.content_type == "text/event-stream"
-        assert got.headers["x-sidecar-decision"] == stage.records()[-1]["id"]
+        assert got.headers["x-sidecar-decision"] == patient_stage.records()[-1]["id"]
         assert got.headers["x-request-id"]
         paced.gate.set()
         assert await got.content.read() == b"".join(paced.events)
 
 
 @pytest.mark.parametrize("dialect", ["chat", "responses", "messages", "gemini"])
-async def test_a_client_that_leaves_closes_the_upstream_call(stage, dialect):
-    stage.upstream.custom = paced = Paced(1)
-    async with asked(stage, dialect) as got:
+async def test_a_client_that_leaves_closes_the_upstream_call(patient_stage, dialect):
+    patient_stage.upstream.custom = paced = Paced(1)
+    async with asked(patient_stage, dialect) as got:
         await got.content.readuntil(b"\n\n")
         got.close()
-        await stage.upstream.closed.wait()
+        await patient_stage.upstream.closed.wait()
     assert not paced.gate.is_set()
-    assert stage.sidecar.live.current.core.health()["up-openai"] == "closed", "the upstream is not to blame"
+    assert patient_stage.sidecar.live.current.core.health()["up-openai"] == "closed", "the upstream is not to blame"
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_before_any_answer_closes_the_upstream_call(stage, stream):
+async def test_a_client_that_leaves_before_any_answer_closes_the_upstream_call(patient_stage, stream):
     begun = asyncio.Event()
 
     async def never(request, body):
         begun.set()
         await asyncio.Event().wait()
 
-    stage.upstream.custom = never
-    waiting = asyncio.ensure_future(_whole(stage, stream))
-    await asyncio.wait_for(begun.wait(), 0.3)
+    patient_stage.upstream.custom = never
+    waiting = asyncio.ensure_future(_whole(patient_stage, stream))
+    await asyncio.wait_for(begun.wait(), PATIENCE)
     waiting.cancel()
-    # the stage's upstreams give up after 0.4 s by themselves: it must be sooner
-    await asyncio.wait_for(stage.upstream.closed.wait(), 0.3)
+    await asyncio.wait_for(patient_stage.upstream.closed.wait(), PATIENCE)
 
 
 async def _whole(stage, stream):
@@ -115,7 +114,7 @@ async def _whole(stage, stream):
         await got.read()
 
 
-async def test_a_slow_reader_slows_the_upstream(stage):
+async def test_a_slow_reader_slows_the_upstream(patient_stage):
     """Whatever the upstream has to say, only as much is taken as fits in bounded buffers."""
     sent, event = 0, b'data: {"id":"c","model":"gpt-4o","choices":[{"index":0,"delta":{"content":"' + b"x" * 65536 + b'"}}]}\n\n'
 
@@ -127,10 +126,10 @@ async def test_a_slow_reader_slows_the_upstream(stage):
             await response.write(event)
             sent += len(event)
 
-    stage.upstream.custom = flood
-    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port("data"), limit=4096)
+    patient_stage.upstream.custom = flood
+    reader, writer = await asyncio.open_connection("127.0.0.1", patient_stage.port("data"), limit=4096)
     body = json.dumps(DIALECTS["chat"][1])
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {stage.tokens['dev']}\r\ncontent-type: application/json\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {patient_stage.tokens['dev']}\r\ncontent-type: application/json\r\n"
     writer.write(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
     assert b"200" in await reader.readline()
     stuck = await _until_still(lambda: sent)
@@ -138,7 +137,7 @@ async def test_a_slow_reader_slows_the_upstream(stage):
     while sent == stuck:
         await reader.readexactly(65536)
     writer.transport.abort()
-    await asyncio.wait_for(stage.upstream.closed.wait(), PATIENCE)
+    await asyncio.wait_for(patient_stage.upstream.closed.wait(), PATIENCE)
 
 
 async def _until_still(measure, polls=5):

@@ -61,13 +61,7 @@ async def test_an_answer_that_is_none_is_told_in_our_words(calm, ask, path, mode
 
 async def test_a_redirect_is_not_followed_anywhere(calm, ask):
     async with calm() as stage, CountingUpstream().running() as trap:
-
-        async def away(request, body):
-            from aiohttp import web
-
-            return web.Response(status=302, headers={"location": trap.url + "/chat/completions"})
-
-        stage.upstream.mode, stage.upstream._away = "away", away
+        stage.upstream.mode, stage.upstream.location = "redirect", f"{trap.url}/chat/completions"
         assert (await ask(stage)).status == 502
         assert (stage.upstream.count, trap.count) == (1, 0)
 
