@@ -13,7 +13,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 run: $(VENV)/.ready
-	@SIDECAR_STATE=$${SIDECAR_STATE:-.state} $(BIN)/sidecar run -c $(CONFIG)
+	@SIDECAR_STATE=$${SIDECAR_STATE:-.state} $(BIN)/sidecar run -c $(CONFIG) --local-key
 
 test: $(VENV)/.ready lint
 	$(BIN)/python -m pytest -m "not slow" -n 2

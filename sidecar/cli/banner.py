@@ -6,6 +6,7 @@ The two calls come from the configuration's own Test documents, so they are true
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def banner(sidecar: Sidecar, key: LocalKey | None, directories: Sequence[str]) -
     base = f"{'https' if sidecar.settings.listen.tls else 'http'}://{sidecar.settings.listen.host}:{sidecar.ports['data']}"
     lines = [f"sidecar serves {', '.join(directories)} on {base} (snapshot {snapshot.digest[:12]}, mode {sidecar.settings.mode})", ""]
     if key is not None:
-        lines += exports(base, f"$(cat {key.path})" if key.path else key.token)
-        lines += _curls(snapshot, base, str(key.path), f"key:{key.name}")
+        token = f"$(cat {shlex.quote(str(key.path))})" if key.path else key.token
+        lines += exports(base, token)
+        lines += _curls(snapshot, base, token, f"key:{key.name}")
     lines += _places(sidecar)
     return "\n".join(lines) + "\n"
 
@@ -46,15 +48,15 @@ def exports(base: str, token: str) -> list[str]:
     return [*(f'export {name}="{value}"' for name, value in environment(base, token).items()), ""]
 
 
-def _curls(snapshot: Snapshot, base: str, path: str, who: str) -> list[str]:
+def _curls(snapshot: Snapshot, base: str, token: str, who: str) -> list[str]:
     lines: list[str] = []
     for effect, words in (("allow", "allowed"), ("deny", "denied")):
         found = next((c for test in snapshot.tests for c in _rows(test, effect, who)), None)
         if found is not None:
-            body = json.dumps(_body(found))
+            body = shlex.quote(json.dumps(_body(found)))
             lines += [
                 f"# {words}:",
-                f"""curl {base}/v1/chat/completions -H "authorization: Bearer $(cat {path})" -H 'content-type: application/json' -d '{body}'""",
+                f"""curl {base}/v1/chat/completions -H "authorization: Bearer {token}" -H 'content-type: application/json' -d {body}""",
             ]
     return [*lines, ""] if lines else []
 
@@ -76,6 +78,8 @@ def _places(sidecar: Sidecar) -> list[str]:
     state, health = sidecar.state, sidecar.settings.health
     sinks = [str(state / sink.file) for sink in sidecar.settings.records.sinks if sink.file]
     lines = [f"records  {', '.join(sinks) or 'standard output'}"]
-    lines += [f"admin    http://{sidecar.settings.admin.host}:{sidecar.settings.admin.port}/api/v1/status (token in {state / 'admin.token'})"]
+    lines += [
+        f"admin    http://{sidecar.settings.admin.host}:{sidecar.ports.get('admin', sidecar.settings.admin.port)}/api/v1/status (token in {state / 'admin.token'})"
+    ]
     lines += [f"health   http://{health.host}:{sidecar.ports['health']}/readyz  /metrics", ""]
     return lines

@@ -25,7 +25,9 @@ class Console:
     def finished(self, read: Read | None, decision: Decision, status: int, settlement: Settlement | None) -> None:
         """One call is over. `read` is None for a proposed tool call, which is part of another."""
         milliseconds = f"{(time.perf_counter_ns() - read.started) / 1e6:8.1f} ms" if read is not None else " " * 11
-        self._out.write(f"{_clock(decision.now)} {self._effect(decision, status)} {milliseconds} {_what(decision)}  {_why(decision)}{_cost(settlement)}{self._note}\n")
+        self._out.write(
+            f"{_clock(decision.now)} {self._effect(decision, status)} {milliseconds} {_what(decision)}  {_why(decision)}{_cost(settlement)}{self._note}\n"
+        )
         self._out.flush()
 
     def _effect(self, decision: Decision, status: int) -> str:

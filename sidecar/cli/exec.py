@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ def environ_for(base: str, token: str, inherited: Mapping[str, str], credentials
 
 
 async def _serve(sidecar: Sidecar, key: LocalKey, command: Sequence[str]) -> int:
+    signals = Signals()
     failed = await opened(sidecar)
     if failed:
         return failed
@@ -78,19 +80,43 @@ async def _serve(sidecar: Sidecar, key: LocalKey, command: Sequence[str]) -> int
     named = [spec.credential.env for spec in snapshot.upstreams.values() if spec.credential is not None and spec.credential.env]
     env = environ_for(f"http://127.0.0.1:{sidecar.ports['data']}", key.token, os.environ, named)
     try:
-        return await _child(command, env)
+        return await _child(command, env, signals)
     finally:
         await sidecar.close()
 
 
-async def _child(command: Sequence[str], env: Mapping[str, str]) -> int:
+class Signals:
+    """Hands SIGTERM and SIGINT to the command; one that comes before there is a command waits for it, so that none is left behind."""
+
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+        self._child: asyncio.subprocess.Process | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._take, number)
+
+    def hand_to(self, child: asyncio.subprocess.Process) -> None:
+        """From now on."""
+        self._child = child
+        for number in self._waiting:
+            self._take(number)
+
+    def _take(self, number: int) -> None:
+        if self._child is None:
+            self._waiting.append(number)
+            return
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            self._child.send_signal(number)
+
+
+async def _child(command: Sequence[str], env: Mapping[str, str], signals: Signals) -> int:
     try:
         child = await asyncio.create_subprocess_exec(*command, env=env)
     except FileNotFoundError:
         sys.stderr.write(f"no such command: {command[0]}\n")
         return exits.USAGE
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, child.send_signal, number)
+    except OSError as error:
+        sys.stderr.write(f"cannot run `{command[0]}`: {(error.strerror or 'no reason given').lower()}\n")
+        return exits.USAGE
+    signals.hand_to(child)
     code = await child.wait()
     return code if code >= 0 else 128 - code

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from sidecar.cli import exits
 from sidecar.cli.banner import banner
@@ -24,6 +24,8 @@ from sidecar.server.local import LocalKey
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from sidecar.workbench.prepare import Prepared
 
 QUICKSTART = str((Path(__file__).parent.parent / "quickstart").resolve())
 
@@ -41,21 +43,32 @@ def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     directories = args.config or [QUICKSTART]
     state = state_directory(os.environ)
-    key = LocalKey.kept(state, "local") if args.local_key or not args.config else None
     try:
         prepared = load(directories, os.environ, time.time())
+        key = LocalKey.kept(state, "local") if args.local_key or not args.config else None
     except ConfigError as error:
         return refused(error)
+    except OSError as error:
+        sys.stderr.write(f"cannot use the state directory `{state}`: {(error.strerror or 'no reason given').lower()}\n")
+        return exits.USAGE
     note = noted(prepared.snapshot.settings) if prepared.snapshot is not None else ""
-    console = Console(sys.stdout, color=sys.stdout.isatty(), note=note) if not args.quiet else None
+    out = told_on(prepared)
+    console = Console(out, color=out.isatty(), note=note) if not args.quiet else None
     sidecar = Sidecar(directories, prepared=prepared, environ=os.environ, state=state, local=key, on_finished=console.finished if console else None)
     with _runner() as runner:
-        return runner.run(serve(sidecar, key, directories))
+        return runner.run(serve(sidecar, key, directories, out))
+
+
+def told_on(prepared: Prepared) -> TextIO:
+    """Where lines for people go: not among the records, where those are on standard output."""
+    sinks = prepared.snapshot.settings.records.sinks if prepared.snapshot is not None else ()
+    return sys.stderr if any(sink.stdout for sink in sinks) else sys.stdout
 
 
 def refused(error: ConfigError) -> int:
     """Tell every mistake and leave."""
-    sys.stderr.write(render_text(error.diagnostics, color=sys.stderr.isatty()) + f"\n{error.message}\n")
+    told = render_text(error.diagnostics, color=sys.stderr.isatty()) + "\n" if error.diagnostics else ""
+    sys.stderr.write(f"{told}{error.message}\n")
     return exits.BAD_CONFIGURATION
 
 
@@ -77,7 +90,7 @@ async def opened(sidecar: Sidecar) -> int:
     return exits.OK
 
 
-async def serve(sidecar: Sidecar, key: LocalKey | None, directories: Sequence[str]) -> int:
+async def serve(sidecar: Sidecar, key: LocalKey | None, directories: Sequence[str], out: TextIO) -> int:
     """Start, wait for a signal, drain."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -87,8 +100,8 @@ async def serve(sidecar: Sidecar, key: LocalKey | None, directories: Sequence[st
     if failed:
         return failed
     loop.add_signal_handler(signal.SIGHUP, sidecar.reload_soon)
-    sys.stdout.write(banner(sidecar, key, directories))
-    sys.stdout.flush()
+    out.write(banner(sidecar, key, directories))
+    out.flush()
     await stop.wait()
     loop.add_signal_handler(signal.SIGINT, os._exit, 130)
     await sidecar.close()

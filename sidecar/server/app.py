@@ -115,7 +115,7 @@ class Sidecar:
             environ=self._environ,
             clock=self._clock,
             on_swap=self._swapped,
-            on_bug=lambda error: self.services.report_bug(error),
+            on_bug=self._bug,
         )
         self.services = self._services()
         self.metrics.upstream_states(lambda: self.services.active().core.health())  # noqa: PLW0108  the core changes with each reload
@@ -189,6 +189,9 @@ class Sidecar:
             found = next((item for item in self.live.outcome.diagnostics if item.severity == "error"), None)
             first = f" ({found.position}: {found.message})" if found is not None else ""
             self.services.complain(f"the newest configuration does not load; the last good one is in force{first}")
+
+    def _bug(self, error: Exception) -> None:
+        self.services.report_bug(error)
 
     def sample(self) -> None:
         """Gauges that are read at a scrape."""

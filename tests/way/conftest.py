@@ -235,3 +235,15 @@ class Ended:
 @pytest.fixture
 def ended():
     return Ended()
+
+
+@pytest.fixture
+def until():
+    """`await until(lambda: …)`: wait for what tells nobody that it has come."""
+
+    async def come(true, limit=10):
+        async with asyncio.timeout(limit):
+            while not true():  # noqa: ASYNC110  (there is no event to wait for)
+                await asyncio.sleep(0.005)
+
+    return come

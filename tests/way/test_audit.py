@@ -2,7 +2,6 @@
 
 import io
 
-import aiohttp
 import pytest
 
 from sidecar.cli.console import Console, noted
@@ -131,7 +130,7 @@ async def test_a_sidecar_that_audits_forwards_and_says_what_would_have_been(besi
     assert "would-deny" in out.getvalue()
 
 
-async def test_a_sidecar_that_audits_prints_so_on_what_it_allows_too(beside, ask):
+async def test_a_sidecar_that_audits_prints_so_on_what_it_allows_too(beside, ask, fetch, admin_of):
     out = io.StringIO()
 
     def finished(*told):
@@ -140,12 +139,7 @@ async def test_a_sidecar_that_audits_prints_so_on_what_it_allows_too(beside, ask
     async with beside(**AUDIT, on_finished=finished) as stage:
         assert (await ask(stage)).status == 200
         assert stage.records()[-1]["mode"] == "audit"
-        async with aiohttp.ClientSession() as session:
-            token = (stage.state / "admin.token").read_text().strip()
-            while "admin" not in stage.sidecar.ports:
-                await session.get(f"http://127.0.0.1:{stage.port('health')}/healthz")
-            async with session.get(f"http://127.0.0.1:{stage.port('admin')}/api/v1/status", headers={"authorization": f"Bearer {token}"}) as answer:
-                assert (await answer.json())["mode"] == "audit"
+        assert (await fetch(stage, "admin", "/api/v1/status", headers=await admin_of(stage))).json["mode"] == "audit"
     assert out.getvalue().endswith("[mode: audit]\n")
 
 

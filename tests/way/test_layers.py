@@ -113,7 +113,9 @@ async def test_an_exception_lifts_the_rule_of_its_own_layer_for_whom_it_names(ma
 
 
 async def test_an_exception_of_the_base_leaves_a_teams_rule_of_the_same_name(make_stage, ask):
-    team = document("Policy", "base", rules=[{"name": "cool", "when": "call.params.?temperature.orValue(0) > 1.5", "effect": "deny", "message": "Team says no."}])
+    team = document(
+        "Policy", "base", rules=[{"name": "cool", "when": "call.params.?temperature.orValue(0) > 1.5", "effect": "deny", "message": "Team says no."}]
+    )
     async with make_stage(lambda stage: [*stage.documents(), exception("Policy/base/cool")], clock=FrozenClock(), layers=[[team]]) as stage:
         no = await ask(stage, **HOT)
         assert no.status == 403
@@ -121,7 +123,9 @@ async def test_an_exception_of_the_base_leaves_a_teams_rule_of_the_same_name(mak
 
 
 async def test_a_teams_exception_leaves_the_bases_rule_of_the_same_name(make_stage, ask):
-    team = document("Policy", "base", rules=[{"name": "cool", "when": "call.params.?temperature.orValue(0) > 1.5", "effect": "deny", "message": "Team says no."}])
+    team = document(
+        "Policy", "base", rules=[{"name": "cool", "when": "call.params.?temperature.orValue(0) > 1.5", "effect": "deny", "message": "Team says no."}]
+    )
     async with make_stage(clock=FrozenClock(), layers=[[team, exception("Policy/base/cool")]]) as stage:
         no = await ask(stage, **HOT)
         assert no.status == 403

@@ -6,7 +6,6 @@ import shutil
 import aiohttp
 import pytest
 
-from sidecar import live
 from sidecar.testing import FrozenClock, document, write
 
 DENY = document("Policy", "later", rules=[{"name": "no-more", "effect": "deny", "message": "Not any more."}])
@@ -22,14 +21,14 @@ async def edit(stage, *more, change=None, directory=None):
     return await stage.sidecar.live.reload()
 
 
-async def status_of(stage):
+@pytest.fixture
+def status_of(fetch, admin_of):
     """What the admin port says."""
-    while "admin" not in stage.sidecar.ports:
-        await asyncio.sleep(0.01)
-    token = (stage.state / "admin.token").read_text().strip()
-    url = f"http://127.0.0.1:{stage.port('admin')}/api/v1/status"
-    async with aiohttp.ClientSession() as session, session.get(url, headers={"authorization": f"Bearer {token}"}) as answer:
-        return await answer.json()
+
+    async def status(stage):
+        return (await fetch(stage, "admin", "/api/v1/status", headers=await admin_of(stage))).json
+
+    return status
 
 
 async def ready(stage):
@@ -56,7 +55,7 @@ async def test_nothing_changed_is_nothing_swapped(stage):
     assert stage.sidecar.live.current is before
 
 
-async def test_a_broken_edit_keeps_the_last_good_and_is_told(stage, ask):
+async def test_a_broken_edit_keeps_the_last_good_and_is_told(stage, ask, status_of):
     assert await ready(stage) == (200, "ready")
     assert await edit(stage, DENY)
     assert not await edit(stage, BROKEN)
@@ -105,7 +104,7 @@ async def test_a_directory_that_is_gone_lets_go_of_nothing(stage, ask):
     assert (await ask(stage)).status == 403
 
 
-async def test_a_failing_test_refuses_the_swap(stage, ask):
+async def test_a_failing_test_refuses_the_swap(stage, ask, status_of):
     test = document(
         "Test",
         "promise",
@@ -131,7 +130,7 @@ def layered(make_stage, tmp_path):
 MINI = {"model": "gpt-4o-mini"}
 
 
-async def test_a_broken_second_layer_holds_back_nothing_but_itself(layered, ask):
+async def test_a_broken_second_layer_holds_back_nothing_but_itself(layered, ask, status_of):
     make, team = layered
     async with make() as stage:
         await edit(stage, BROKEN, directory=team)
@@ -189,11 +188,10 @@ async def test_a_team_that_breaks_a_test_of_the_base_holds_back_nothing_but_itse
         assert (await ask(stage)).status == 200
 
 
-async def test_calls_under_way_keep_the_snapshot_they_began_with(stage, ask):
+async def test_calls_under_way_keep_the_snapshot_they_began_with(stage, ask, until):
     stage.upstream.delay = 0.3
     first = asyncio.ensure_future(ask(stage, stream=True))
-    while not stage.upstream.count:
-        await asyncio.sleep(0.005)
+    await until(lambda: stage.upstream.count)
     old = stage.sidecar.live.current
     assert await edit(stage, DENY)
     assert old.calls == 1
@@ -229,7 +227,7 @@ async def test_a_key_taken_out_is_nobody_at_once(stage, ask):
 
 
 @pytest.mark.parametrize("more", [{"mode": "audit"}, {"default": {"effect": "allow"}}, {"denials": {"disclose": "id"}}], ids=str)
-async def test_settings_wait_for_a_restart_and_say_so(stage, ask, more):
+async def test_settings_wait_for_a_restart_and_say_so(stage, ask, more, status_of):
     def settings(made):
         made[0]["spec"] |= more
 
@@ -262,44 +260,3 @@ async def test_a_bug_in_a_load_is_loud_and_the_next_load_is_another(stage, ask, 
     assert (await ask(stage)).status == 200
     assert await edit(stage, DENY, document("Policy", "two", rules=[{"name": "x", "effect": "deny"}]))
     assert (await ask(stage)).status == 403
-
-
-async def swapped(stage, generation):
-    async with asyncio.timeout(10):
-        while stage.sidecar.live.current.generation == generation:
-            await asyncio.sleep(0.02)
-
-
-async def test_the_watcher_reloads_by_itself(stage, ask):
-    write(stage.directory, *stage.documents(), DENY)
-    await swapped(stage, 1)
-    assert (await ask(stage)).status == 403
-    write(stage.directory, *stage.documents())
-    await swapped(stage, 2)
-    assert (await ask(stage)).status == 200
-
-
-async def test_the_watcher_sees_a_mounted_directory_change(stage, ask):
-    """As a ConfigMap is mounted: files are links into `..data`, itself a link that is replaced as a whole."""
-    for name, more in (("..1", ()), ("..2", (DENY,))):
-        write(stage.directory / name, *stage.documents(), *more)
-    (stage.directory / "all.yaml").unlink()
-    (stage.directory / "..data").symlink_to("..1")
-    (stage.directory / "all.yaml").symlink_to("..data/all.yaml")
-    assert await stage.sidecar.live.reload()
-    generation = stage.sidecar.live.current.generation
-    (stage.directory / "..new").symlink_to("..2")
-    (stage.directory / "..new").replace(stage.directory / "..data")
-    await swapped(stage, generation)
-    assert (await ask(stage)).status == 403
-
-
-async def test_the_watcher_finds_a_directory_that_was_replaced(stage, ask, monkeypatch):
-    monkeypatch.setattr(live, "POLL", 0.2)
-    write(stage.directory, *stage.documents(), DENY)
-    await swapped(stage, 1)
-    other = write(stage.directory.parent / "other", *stage.documents())
-    shutil.rmtree(stage.directory)
-    other.rename(stage.directory)
-    await swapped(stage, 2)
-    assert (await ask(stage)).status == 200

@@ -87,13 +87,12 @@ async def test_but_not_these(fleet, ask, status):
         assert f.counts == [1, 0]
 
 
-async def test_least_busy_avoids_the_one_with_calls_under_way(fleet, ask):
+async def test_least_busy_avoids_the_one_with_calls_under_way(fleet, ask, until):
     async with fleet(2, "least_busy", timeouts={"firstByte": "20s"}) as f:
         for up in f.ups:
             up.mode = "hang"
         waiting = [asyncio.ensure_future(asked(ask, f, 1)) for _ in range(2)]
-        while sum(f.counts) < 2:
-            await asyncio.sleep(0.005)
+        await until(lambda: sum(f.counts) == 2)
         assert f.counts == [1, 1], "the second went where the first was not"
         f.ups[1].mode = "ok"
         waiting[0].cancel()
@@ -188,21 +187,20 @@ async def test_nothing_is_retried_after_the_first_byte(fleet, ask, streamed):
         assert f.counts == [1, 0]
 
 
-async def test_the_breaker_opens_leaves_the_upstream_alone_and_tries_once(fleet, ask):
+async def test_the_breaker_opens_leaves_the_upstream_alone_and_tries_once(fleet, ask, until):
     async with fleet(1, "priority", breaker={"failures": 3, "openFor": "150ms"}) as f:
         f.ups[0].mode = "status"
         assert await asked(ask, f, 3) == [500] * 3
         no = await ask(f.stage, model="shared")
         assert (no.status, no.code, no.headers["x-should-retry"]) == (502, "upstream_unreachable", "false")
         assert f.counts == [3], "and the upstream was left alone"
-        assert f.stage.sidecar.live.current.core.health()["u0"] == "open"
-        while f.stage.sidecar.live.current.core.health()["u0"] == "open":
-            await asyncio.sleep(0.02)
+        health = f.stage.sidecar.live.current.core.health
+        assert health()["u0"] == "open"
+        await until(lambda: health()["u0"] == "half_open")
         assert await asked(ask, f, 2) == [500, 502], "one trial, which failed"
         assert f.counts == [4]
         f.ups[0].mode = "ok"
-        while f.stage.sidecar.live.current.core.health()["u0"] == "open":
-            await asyncio.sleep(0.02)
+        await until(lambda: health()["u0"] == "half_open")
         assert await asked(ask, f, 3) == [200] * 3
         assert f.counts == [7]
 

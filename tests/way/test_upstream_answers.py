@@ -29,34 +29,32 @@ def calm(make_stage):
     return make
 
 
+NO_ANSWERS = {
+    "garbage": (502, "upstream_garbage"),
+    "redirect": (502, "upstream_garbage"),
+    "bomb": (502, "upstream_garbage"),
+    "cut": (502, "upstream_cut"),
+    "hang": (504, "upstream_timeout"),
+    "html": (502, "upstream_error"),
+}
+
+
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(
-    ("mode", "status", "code"),
-    [
-        ("garbage", 502, "upstream_garbage"),
-        ("redirect", 502, "upstream_garbage"),
-        ("bomb", 502, "upstream_garbage"),
-        ("cut", 502, "upstream_cut"),
-        ("hang", 504, "upstream_timeout"),
-        ("html", 502, "upstream_error"),
-    ],
-)
+@pytest.mark.parametrize("mode", NO_ANSWERS)
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_an_answer_that_is_none_is_told_in_our_words(calm, ask, path, mode, status, code, streamed):
+async def test_an_answer_that_is_none_is_told_in_our_words(calm, ask, path, mode, streamed):
     async with calm() as stage:
         stage.upstream.mode = mode
         answer = await ask(stage, "dev", path, stream=streamed)
+        assert stage.upstream.count == 1
         if mode == "cut" and streamed:
             assert answer.status == 200
             assert "error" in answer.text
             return
-        assert (answer.status, answer.code) == (status, code)
+        assert (answer.status, answer.code) == NO_ANSWERS[mode]
         assert answer.headers["x-should-retry"] == "false"
         assert answer.headers["x-sidecar-decision"] == stage.records()[-1]["id"]
-        assert not {"169.254", "db-7", "127.0.0.1", "location"} & set(answer.text.split())
-        assert "169.254" not in str(answer)
-        assert "db-7" not in str(answer)
-        assert stage.upstream.count == 1
+        assert not [secret for secret in ("169.254", "db-7", "location") if secret in str(answer)]
 
 
 async def test_a_redirect_is_not_followed_anywhere(calm, ask):

@@ -86,6 +86,9 @@ def upstream_addresses(document: Document) -> Found:
         except ValueError:
             yield document.complaint("error", "address", f"`{text}` is no address and no range", pointer, hint="as in `10.0.0.0/8` or `192.168.1.7`")
             continue
+        bare = text.partition("/")[0]
+        if ipaddress.ip_address(bare) != network.network_address:
+            yield document.complaint("error", "address", f"`{text}` is an address in a range", pointer, hint=f"`{network}` is the range, `{bare}` the address")
         if network.prefixlen == 0:
             yield document.complaint("error", "address", f"`{text}` is everywhere", pointer, hint="name the range that the upstream is in")
 

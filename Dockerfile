@@ -1,0 +1,21 @@
+# Runs with a read-only root: the only place it writes to is $SIDECAR_STATE. The base has glibc: google-re2 ships no musl wheel.
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY sidecar ./sidecar
+COPY policies/quickstart ./policies/quickstart
+RUN python -m venv /opt/sidecar \
+ && /opt/sidecar/bin/pip install --no-cache-dir --require-hashes -r requirements.lock \
+ && /opt/sidecar/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.11-slim
+# A uid of its own: egress rules that reject by uid must be able to tell the sidecar from the application.
+RUN useradd --uid 4100 --no-create-home --shell /usr/sbin/nologin sidecar && install -d -o 4100 -g 4100 -m 0700 /var/lib/sidecar
+COPY --from=build /opt/sidecar /opt/sidecar
+ENV SIDECAR_STATE=/var/lib/sidecar PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 4100
+VOLUME /var/lib/sidecar
+EXPOSE 4100 4102
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/opt/sidecar/bin/sidecar"]
+CMD ["run", "-c", "/etc/sidecar"]
