@@ -1,6 +1,6 @@
 """`sidecar explain CALL.json`: decide one call offline and tell every rule that had a part, with file:line. Exit 0 allow, 1 deny.
 
-CALL.json is `{"principal": {…}, "call": {…}, "now": …}` in the words of a Test document, or a decision record.
+CALL.json is `{"principal": {…}, "call": {…}, "quota": {…}, "now": …}` in the words of a Test document.
 """
 
 from __future__ import annotations
@@ -59,8 +59,19 @@ def text(tree: dict[str, Any]) -> list[str]:
         lines.append(f"  {refusal['status']} {refusal['code']}: {refusal['message']}")
     lines += [_rule(reason) for reason in tree["rules"]]
     lines += [f"  would {_rule(reason).strip()}" for reason in tree.get("would", ())]
-    lines += [f"  must {name}: {value}" for name, value in tree.get("obligations", {}).items()]
+    lines += [f"  must {name} {_owed(value)}" for name, value in tree.get("obligations", {}).items()]
     return lines
+
+
+def _owed(value: Any) -> str:
+    """What is owed, as an author would write it."""
+    return ", ".join(f"{name}: {_owed(item)}" for name, item in value.items()) if isinstance(value, dict) else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _rule(reason: dict[str, Any]) -> str:
