@@ -8,9 +8,10 @@ nothing of HTTP; `server/app.py` hands it the builder that joins a snapshot with
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -128,7 +129,8 @@ class Live:
         """Read again. True where all that was read is in force; on any failure the last good stays."""
         async with self._lock:
             try:
-                return await self._load()
+                with still():
+                    return await self._load()
             except ConfigError as error:
                 return self._failed(error.diagnostics or (Diagnostic("error", "build", error.message, Position("")),))
             except Exception as error:  # noqa: BLE001  the boundary of a load: a bug in it is loud, and what serves goes on serving and watching
@@ -218,6 +220,23 @@ class Live:
         if self.current is not None:
             await self.current.retire()
         await asyncio.gather(*self._retiring)
+
+
+@contextmanager
+def still() -> Iterator[None]:
+    """No garbage collection while a configuration is built; what was built is left out of those that come.
+
+    A full collection visits every object there is: with 10,000 rules it stopped all calls for a quarter of a second, several
+    times a load. Nothing in a snapshot holds a cycle, so a retired one is freed without any.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if running:
+            gc.enable()
 
 
 async def turns(directories: Sequence[str]) -> AsyncGenerator[None, None]:

@@ -18,6 +18,7 @@ from sidecar.cli.banner import banner
 from sidecar.cli.console import Console, noted
 from sidecar.config.diagnostics import render_text
 from sidecar.errors import ConfigError
+from sidecar.live import still
 from sidecar.server.app import Sidecar, load, state_directory
 from sidecar.server.local import LocalKey
 
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     directories = args.config or [QUICKSTART]
     state = state_directory(os.environ)
     try:
-        prepared = load(directories, os.environ, time.time())
+        with still():
+            prepared = load(directories, os.environ, time.time())
         key = LocalKey.kept(state, "local") if args.local_key or not args.config else None
     except ConfigError as error:
         return refused(error)

@@ -69,10 +69,28 @@ class Harness:
         assert not self.early
         assert self.upstream.count <= self.allowed
 
+    def request(self, target, body, headers=(), method="POST"):
+        """The bytes of a request with a good key."""
+        lines = [f"{method} {target} HTTP/1.1", "host: localhost", f"authorization: Bearer {TOKEN}", "content-type: application/json", "connection: close"]
+        head = "\r\n".join([*lines, f"content-length: {len(body)}", ""]).encode() + b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        return head + b"\r\n" + body
+
+    def calm(self):
+        """Nothing went wrong, and nothing is under way for a client that left."""
+        self.runner.run(self._calm())
+        assert not self.bugs, self.bugs
+        assert not self.early
+        assert self.upstream.count <= self.allowed
+
+    async def _calm(self):
+        async with asyncio.timeout(5):
+            while self.app.services.inflight:
+                await asyncio.sleep(0)
+
     def alive(self):
         """An honest call still goes through."""
         before = self.upstream.count
-        assert self.send(request("/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}).encode())) == 200
+        assert self.send(self.request("/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}).encode())) == 200
         assert self.upstream.count == before + 1
         assert self.app.services.inflight == 0
 
@@ -119,15 +137,3 @@ def harness(tmp_path_factory):
         yield made
         made.alive()
         runner.run(stack.__aexit__(None, None, None))
-
-
-@pytest.fixture(scope="session")
-def request_of():
-    """`request_of(target, body, headers, method)`: the bytes of a request."""
-    return request
-
-
-def request(target, body, headers=(), method="POST"):
-    lines = [f"{method} {target} HTTP/1.1", "host: localhost", f"authorization: Bearer {TOKEN}", "content-type: application/json", "connection: close"]
-    head = "\r\n".join([*lines, f"content-length: {len(body)}", ""]).encode() + b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-    return head + b"\r\n" + body

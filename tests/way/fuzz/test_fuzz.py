@@ -1,6 +1,6 @@
 """Garbage of every kind against the assembled sidecar: never a 500, never a forward without a record before it, and it goes on serving.
 
-The `more` tests are the same with forty times the examples.
+`test_more_of_all` is the same with many more examples.
 """
 
 import json
@@ -53,7 +53,9 @@ def changed(draw, body, place):
         other = draw(st.sampled_from(list(places(body))))
         holder[place[-1]] = draw(st.just(json.loads(json.dumps(at(body, other)))))
     elif isinstance(holder, dict):
-        holder[draw(st.text(max_size=12) | st.sampled_from(["model", "Model", "stream", "messages", "tools", "type", "store", "previous_response_id"]))] = draw(values)
+        holder[draw(st.text(max_size=12) | st.sampled_from(["model", "Model", "stream", "messages", "tools", "type", "store", "previous_response_id"]))] = draw(
+            values
+        )
     else:
         holder.insert(0, draw(values))
     return body
@@ -65,18 +67,24 @@ def at(body, place):
     return body
 
 
-@st.composite
-def bent(draw, data):
+inserted = st.binary(max_size=4) | st.sampled_from([b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b" ", b":", b"0\r\n\r\n", b'"', b"{", b"\\u0000", b"\xed\xa0\x80", b"GET / HTTP/1.1\r\n", b"transfer-encoding: chunked\r\n"])  # fmt: skip
+edits = st.lists(st.tuples(st.sampled_from(["put", "drop", "double", "over"]), st.floats(0, 1), st.floats(0, 1), inserted), min_size=1, max_size=4)
+plain = st.sampled_from([("POST", path, json.dumps(body).encode()) for path, body in BODIES.items()] + [("GET", "/v1/models", b"")])
+
+
+def bent(data, changes):
     """Bytes with a few of them changed, taken out, doubled or put in."""
-    data = draw(data)
-    for _ in range(draw(st.integers(1, 4))):
-        here, there = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
-        piece = draw(st.binary(max_size=4) | st.sampled_from([b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b" ", b":", b"0\r\n\r\n", b'"', b"{", b"\\u0000", b"\xed\xa0\x80", b"GET / HTTP/1.1\r\n", b"transfer-encoding: chunked\r\n"]))  # fmt: skip
-        data = draw(st.sampled_from([data[:here] + piece + data[here:], data[:here] + data[there:], data[:there] + data[here:], data[:here] + piece + data[here + len(piece) :]]))
+    for how, one, other, piece in changes:
+        here, there = sorted((int(one * len(data)), int(other * len(data))))
+        data = {
+            "put": data[:here] + piece + data[here:],
+            "drop": data[:here] + data[there:],
+            "double": data[:there] + data[here:],
+            "over": data[:here] + piece + data[here + len(piece) :],
+        }[how]
     return data
 
 
-plain = st.sampled_from([request(path, json.dumps(body).encode()) for path, body in BODIES.items()] + [request("/v1/models", b"", method="GET")])
 tokens = st.from_regex(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True)
 known = st.sampled_from([b"content-type", b"content-encoding", b"content-length", b"transfer-encoding", b"host", b"expect", b"connection", b"authorization", b"x-api-key", b"x-request-id", b"traceparent", b"tracestate", b"baggage", b"x-forwarded-for", b"anthropic-beta", b"openai-beta", b"anthropic-version", b"idempotency-key", b"accept", b"origin", b"te", b"trailer", b"upgrade", b"range", b"cookie"])  # fmt: skip
 field_values = st.binary(max_size=30) | st.sampled_from([b"", b"chunked", b"gzip", b"identity", b"0", b"-1", b"100-continue", b"close", b"keep-alive, x", b"application/json; charset=utf-16", b"text/plain", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01", b"\xff", b"a\tb"])  # fmt: skip
@@ -106,16 +114,55 @@ def torn(harness, data):
     harness.calm()
 
 
-@examples(120)
+@examples(150)
 @given(case=mutated())
-def test_a_valid_body_with_a_few_places_changed(harness, request_of, case):
-    path, body = case
-    whole(harness, request_of(path, body))
+def test_a_valid_body_with_a_few_places_changed(harness, case):
+    whole(harness, harness.request(*case))
+
+
+@examples(80)
+@given(case=plain, changes=edits)
+def test_a_body_whose_bytes_are_damaged(harness, case, changes):
+    method, path, body = case
+    whole(harness, harness.request(path, bent(body, changes), method=method))
+
+
+@examples(100)
+@given(case=plain, more=fields)
+def test_any_header_beside_the_usual(harness, case, more):
+    method, path, body = case
+    torn(harness, harness.request(path, body, more, method))
+
+
+@examples(150)
+@given(method=methods, target=targets)
+def test_any_method_and_target(harness, method, target):
+    whole(harness, harness.request(target, b'{"model":"gpt-4o","input":"hi","prompt":"hi","messages":[{"role":"user","content":"hi"}]}', method=method))
+
+
+@examples(120)
+@given(case=plain, changes=edits)
+def test_a_request_whose_bytes_are_damaged(harness, case, changes):
+    method, path, body = case
+    torn(harness, bent(harness.request(path, body, method=method), changes))
+
+
+@examples(60)
+@given(data=st.binary(max_size=200))
+def test_bytes_that_are_nothing(harness, data):
+    torn(harness, data)
 
 
 @pytest.mark.slow
 @examples(5000)
-@given(case=mutated())
-def test_more_changed_bodies(harness, request_of, case):
-    path, body = case
-    whole(harness, request_of(path, body))
+@given(case=mutated(), usual=plain, changes=edits, more=fields, method=methods, target=targets, how=st.integers(0, 4))
+def test_more_of_all(harness, case, usual, changes, more, method, target, how):
+    verb, path, body = usual
+    made = [
+        harness.request(*case),
+        harness.request(path, bent(body, changes), method=verb),
+        harness.request(path, body, more, verb),
+        harness.request(target, body, method=method),
+        bent(harness.request(path, body, method=verb), changes),
+    ]
+    torn(harness, made[how])
