@@ -125,9 +125,11 @@ class Live:
         await self._swap(prepared, prepared.snapshot)
         return self._active()
 
-    async def reload(self) -> bool:
-        """Read again. True where all that was read is in force; on any failure the last good stays."""
+    async def reload(self, *, anyway: bool = True) -> bool:
+        """Read again (`anyway` False: only if files changed). True where all that was read is in force; on any failure the last good stays."""
         async with self._lock:
+            if not anyway and await asyncio.to_thread(fingerprint, self._directories) == self._seen:
+                return self.outcome.healthy
             try:
                 with still():
                     return await self._load()
@@ -154,6 +156,7 @@ class Live:
 
     def _prepare(self) -> Prepared:
         """Layers compile and test alone: a broken later layer falls back to its last good files, never to nothing."""
+        self._seen = fingerprint(self._directories)  # before they are read: what changes meanwhile is read again
         layers: list[LayerFiles] = []
         unread: list[Diagnostic] = []
         lost: set[str] = set()
@@ -210,10 +213,7 @@ class Live:
         """Reload on every change in the directories, until cancelled."""
         async with aclosing(turns(self._directories)) as waking:
             async for _ in waking:
-                now = await asyncio.to_thread(fingerprint, self._directories)
-                if now != self._seen:
-                    self._seen = now
-                    await self.reload()
+                await self.reload(anyway=False)
 
     async def close(self) -> None:
         """Retire what is current."""

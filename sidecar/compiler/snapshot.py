@@ -78,7 +78,12 @@ class Snapshot:
         return any(layer.response.rules for layer in self.layers)
 
     def resolve(self, call: Call, family: str) -> Call:
-        """The call with its members: the closed set a route may choose from. `family` is the dialect of upstreams. Unknown names have none."""
+        """The call with its members: the closed set a route may choose from. `family` is the dialect of upstreams. Unknown names have none.
+
+        Nor has a list of models: a rule about one of them is no rule about the list, which leaves that one out.
+        """
+        if call.operation == "models" and not call.target:
+            return call
         members = self.members(family, call.target)
         return call if call.members is members or call.members == members else with_members(call, members)
 

@@ -3,6 +3,8 @@
 `validate` turns a positioned YAML tree into these; `schema` turns these into JSON Schema. Keys in YAML are camelCase, the
 fields here snake_case. A field of type `tuple[X, ...]` takes one X for a list. What this release does not build is
 absent here and in `LATER`, which names it for the error that says so.
+
+Longer than most files because it is one table: every kind beside the next, in the order in which the manual tells them.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def forgives(state: State, refusal: Refusal) -> bool:
     if state.snapshot.settings.mode != "audit" or state.candidates is None:
         return False
     policy = refusal.kind in FORGIVEN or refusal.code in {"model_not_found", "quota_unavailable"}
-    return policy and bool(state.call.members)
+    return policy and bool(state.call.members or state.call.operation == "models")
 
 
 def forgive(state: State) -> None:

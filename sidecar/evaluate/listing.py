@@ -27,6 +27,12 @@ def models(snapshot: Snapshot, principal: Principal, family: str, now: float) ->
     return tuple(name for name in snapshot.names(family) if any(perhaps(snapshot, principal, name, family=family, operation=use, now=now) for use in USES))
 
 
+def anything(snapshot: Snapshot, principal: Principal, asked: str, *, family: str, now: float) -> bool:
+    """Whether this caller may use any model of this dialect, the asked one first."""
+    names = (asked, *snapshot.names(family))
+    return any(perhaps(snapshot, principal, name, family=family, operation=use, now=now) for name in names for use in USES)
+
+
 def perhaps(snapshot: Snapshot, principal: Principal, name: str, *, family: str, operation: str, now: float) -> bool:
     """Whether some call of this operation to this name may be allowed."""
     call = snapshot.resolve(Call(id="", protocol="llm", operation=operation, dialect="", target=name.casefold()), family)

@@ -48,9 +48,9 @@ def note_audits(state: State, principal: Principal) -> None:
         state.would += would_be(candidates, views, state.now)
 
 
-def terms(state: State) -> Terms:
-    """What holds for this call where no rule speaks."""
-    return TERMS[state.snapshot.settings.default.effect == "allow", state.call.operation in HOUSEKEEPING]
+def terms(state: State, housekeeping: frozenset[str] = HOUSEKEEPING) -> Terms:
+    """What holds for this call where no rule speaks. `housekeeping`: operations that whoever may use anything is welcome to."""
+    return TERMS[state.snapshot.settings.default.effect == "allow", state.call.operation in housekeeping]
 
 
 def possible(candidates: Candidates, terms: Terms) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sidecar.decision import Decision
     from sidecar.server.inbound import Read
-    from sidecar.server.services import Services
+    from sidecar.server.turn import Turn
 
 Headers = list[tuple[str, str]]
 
@@ -37,12 +37,13 @@ def rate_headers(read: Read, decision: Decision) -> tuple[tuple[str, str], ...]:
     return ratelimits.headers(read.codec.family, decision.levels, decision.now) if decision.levels else ()
 
 
-async def remember(services: Services, decision: Decision, minted: Sequence[tuple[str, str]], upstream: str) -> Refusal | None:
+async def remember(turn: Turn, minted: Sequence[tuple[str, str]], upstream: str) -> Refusal | None:
     """Record who owns these ids, insert-only, before the client learns them. A store that is down is a no."""
+    decision = turn.decision
     if decision.principal is None:
         return None
     for kind, id in minted:
-        owned = await services.owners.put(kind, id, decision.principal.id, upstream)
+        owned = await turn.services.owners.put(kind, id, decision.principal.id, upstream)
         if isinstance(owned, Unavailable) or (owned.principal, owned.upstream) != (decision.principal.id, upstream):
             return Refusal(
                 kind="unavailable", status=503, code="owners_unavailable", message="the owner of a new id could not be recorded", decision=decision.id

@@ -19,7 +19,6 @@ from sidecar.server.outward import Headers
 if TYPE_CHECKING:
     from sidecar.live import Active
     from sidecar.server.exchange import Exchange
-    from sidecar.server.inbound import Read
     from sidecar.server.services import Services
 
 Whole = tuple[int, Headers, bytes]
@@ -27,27 +26,17 @@ Whole = tuple[int, Headers, bytes]
 KIND_BY_STATUS = {400: "malformed", 404: "not_found", 405: "method", 408: "timeout", 413: "too_large", 415: "media_type"}
 
 
-def answer(services: Services, exchange: Exchange, read: Read, decision: Decision) -> None:
-    """Refuse what was decided."""
-    refusal = decision.refusal
-    if refusal is None:
-        raise PermitError("a yes is no refusal")
-    whole = read.codec.refuse(disclosed(services, refusal), read.request_id)
-    exchange.respond(whole.status, whole.headers, whole.body)
-    services.finished(read, decision, status=whole.status)
-
-
 def malformed(services: Services, active: Active, exchange: Exchange, error: CallError) -> None:
     """Refuse and record what could not be read as a call."""
     decision = _noted(services, active, unread_decision(services, exchange.method, exchange.target, error))
-    status, headers, body = _shaped(services, exchange.target, exchange.headers, decision)
+    status, headers, body = _shaped(exchange.target, exchange.headers, decision)
     exchange.respond(status, headers, body)
 
 
 def unread(services: Services, method: str, target: str, headers: Headers, error: CallError) -> Whole:
     """The same for the listener, which has no exchange yet."""
     decision = _noted(services, services.active(), unread_decision(services, method, target, error))
-    return _shaped(services, target, headers, decision)
+    return _shaped(target, headers, decision)
 
 
 def unread_decision(services: Services, method: str, target: str, error: CallError) -> Decision:
@@ -73,7 +62,7 @@ def unavailable(error: SidecarError, decision: str) -> Refusal:
     return Refusal(kind="unavailable", status=error.status, code=error.code, message=error.message, decision=decision)
 
 
-def _shaped(services: Services, target: str, headers: Headers, decision: Decision) -> Whole:
+def _shaped(target: str, headers: Headers, decision: Decision) -> Whole:
     refusal = decision.refusal
     if refusal is None:
         raise PermitError("a yes is no refusal")
@@ -109,7 +98,7 @@ def _bare(services: Services, exchange: Exchange, refusal: Refusal) -> None:
     exchange.respond(whole.status, list(whole.headers), whole.body)
 
 
-def early(services: Services, method: str, target: str, headers: Headers) -> Whole | None:
+def early(services: Services, target: str, headers: Headers) -> Whole | None:
     """What is refused before its body is read: a Host or Origin that is not ours, no room, draining."""
     refusal = services.turn_away(headers)
     if refusal is None:
@@ -118,10 +107,3 @@ def early(services: Services, method: str, target: str, headers: Headers) -> Who
     whole = wire.refuse(wire.family_of(target), refusal, request_id)
     services.metrics.refused(refusal.kind)
     return whole.status, list(whole.headers), whole.body
-
-
-def disclosed(services: Services, refusal: Refusal) -> Refusal:
-    """What of it may be told: with `denials: {disclose: id}` neither rule nor words."""
-    if services.settings.denials.disclose == "rule" or refusal.kind != "policy":
-        return refusal
-    return replace(refusal, rule="", help="", message="denied by policy")

@@ -24,73 +24,71 @@ from sidecar.wire.base import ReplyView
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sidecar.decision import Decision, Permit
-    from sidecar.live import Active
+    from sidecar.decision import Permit
     from sidecar.route.base import Body, Reply
-    from sidecar.server.exchange import Exchange
-    from sidecar.server.inbound import Read
-    from sidecar.server.services import Services
-    from sidecar.server.settle import Settlement
+    from sidecar.server.turn import Turn
 
 NOTHING = ReplyView({})
 """What an upstream's own no says to response rules, beside its status."""
 
 
-async def relay(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, settlement: Settlement) -> None:
+async def relay(turn: Turn) -> None:
     """Carry out a yes, and settle it with what was used; a call that failed is given back."""
     try:
-        if read.call.operation == "models":
-            listed(services, active, exchange, read, decision)
+        if turn.read.call.operation == "models":
+            turn.finished(listed(turn))
         else:
-            await _sent(services, active, exchange, read, decision, settlement)
+            await _sent(turn)
     except UpstreamError as error:
-        settlement.refund()
-        _failed(services, exchange, read, decision, error, settlement=settlement)
+        turn.settlement.refund()
+        _failed(turn, error)
     except ConnectionError:  # the client left while its answer was being made
-        exchange.abort()
-        services.finished(read, decision, status=LEFT, settlement=settlement)
+        turn.exchange.abort()
+        turn.finished(LEFT)
 
 
-def listed(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision) -> None:
+def listed(turn: Turn) -> int:
     """`/v1/models`: what this caller may use, from the snapshot; no upstream is asked. A hidden model is an unknown one."""
+    read, decision = turn.read, turn.decision
     if decision.principal is None:
         raise UpstreamError("a list without a principal")
     family, asked = openai_models.family_of(read.call), read.call.target
-    names = models(active.snapshot, decision.principal, family, decision.now)
+    names = models(turn.active.snapshot, decision.principal, family, decision.now)
     if asked and asked not in names:
-        _refused(services, exchange, read, decision, unknown_model(decision.id))
-        return
+        return turn.refuse(unknown_model(decision.id))
     body = openai_models.entry(asked, family) if asked else openai_models.listing(names, family)
-    exchange.respond(200, [("content-type", "application/json"), *marks(read.request_id, decision.id), *rate_headers(read, decision)], body)
-    services.finished(read, decision, status=200)
+    turn.exchange.respond(200, [("content-type", "application/json"), *marks(read.request_id, decision.id), *rate_headers(read, decision)], body)
+    return 200
 
 
-async def _sent(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, settlement: Settlement) -> None:
-    if decision.permit is None:
+async def _sent(turn: Turn) -> None:
+    permit = turn.decision.permit
+    if permit is None:
         raise UpstreamError("a yes without a permit")
-    services.keep_login(active, read, decision.permit)
-    sent = services.monotonic()
-    reply = await _asked(active, exchange, decision.permit, settlement)
+    turn.services.keep_login(turn.active, turn.read, permit)
+    sent = turn.services.monotonic()
+    reply = await _asked(turn, permit)
     try:
-        if reply.status < 300 and read.call.stream and reply.header("content-type").startswith("text/event-stream"):
-            await stream.relay(services, active, exchange, read, decision, reply, settlement, sent=sent)
+        if reply.status < 300 and turn.read.call.stream and reply.header("content-type").startswith("text/event-stream"):
+            await stream.relay(turn, reply, sent)
         else:
-            await _whole(services, active, exchange, read, decision, reply, settlement)
+            turn.finished(await _whole(turn, reply))
     finally:
         reply.body.close()
 
 
-async def _asked(active: Active, exchange: Exchange, permit: Permit, settlement: Settlement) -> Reply:
+async def _asked(turn: Turn, permit: Permit) -> Reply:
     """Send the permit. A client that leaves ends the upstream call, before its head as after it."""
+    exchange = turn.exchange
     leaving = Leaving(exchange.task)
     exchange.on_gone(leaving)
     try:
-        reply = await active.core.send(permit)
+        reply = await turn.active.core.send(permit)
     except asyncio.CancelledError:
         if not exchange.gone or exchange.task is None:
             raise
         exchange.task.uncancel()
-        settlement.left(permit)
+        turn.settlement.left(permit)
         raise UpstreamCut("the client left") from None
     leaving.body = reply.body
     return reply
@@ -113,35 +111,39 @@ class Leaving:
             self._task.cancel()
 
 
-async def _whole(services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement) -> None:
-    try:
-        body = await reply.body.read(services.settings.limits.reply)
-    except UpstreamCut:
-        if exchange.gone:  # the provider worked for it all the same
-            settlement.served(reply.upstream, reply.model, Usage(read.call.tokens, estimated=True))
-        raise
+async def _whole(turn: Turn, reply: Reply) -> int:
+    """A reply that is no stream: read, judged, handed over. The status that went out."""
+    body = await _read(turn, reply)
     if reply.status >= 300:
-        settlement.refund()
-        refusal, _ = judged(services, active, decision, NOTHING, status=reply.status)
-        if refusal is not None:
-            _refused(services, exchange, read, decision, refusal)
-        else:
-            _error_reply(services, exchange, read, decision, reply, body)
-        return
+        return _error_reply(turn, reply, body)
+    read, decision = turn.read, turn.decision
     view = read.codec.read_reply(read.call, body)
-    if view.pending:
-        settlement.pending(reply.upstream, reply.model)
-    else:
-        settlement.served(reply.upstream, reply.model, view.usage or Usage(read.call.tokens, estimate(view), estimated=True), view.finish)
-    denied = proposals(services, active, decision, view)
-    refusal, warnings = judged(services, active, decision, view, status=reply.status, denied=denied)
-    refusal = refusal or await remember(services, decision, view.minted, reply.upstream)
+    _settle(turn, reply, view)
+    denied = proposals(turn, view)
+    refusal, warnings = judged(turn, view, status=reply.status, denied=denied)
+    refusal = refusal or await remember(turn, view.minted, reply.upstream)
     if refusal is not None:
-        _refused(services, exchange, read, decision, refusal, settlement=settlement)
-        return
+        return turn.refuse(refusal)
     data = read.codec.write_reply(view, denied) if denied else body
-    exchange.respond(reply.status, head(read, decision, reply.headers, warnings), data)
-    services.finished(read, decision, status=reply.status, settlement=settlement)
+    turn.exchange.respond(reply.status, head(read, decision, reply.headers, warnings), data)
+    return reply.status
+
+
+async def _read(turn: Turn, reply: Reply) -> bytes:
+    try:
+        return await reply.body.read(turn.services.settings.limits.reply)
+    except UpstreamCut:
+        if turn.exchange.gone:  # the provider worked for it all the same
+            turn.settlement.served(reply.upstream, reply.model, Usage(turn.read.call.tokens, estimated=True))
+        raise
+
+
+def _settle(turn: Turn, reply: Reply, view: ReplyView) -> None:
+    if view.pending:
+        turn.settlement.pending(reply.upstream, reply.model)
+        return
+    usage = view.usage or Usage(turn.read.call.tokens, estimate(view), estimated=True)
+    turn.settlement.served(reply.upstream, reply.model, usage, view.finish)
 
 
 def estimate(view: ReplyView) -> int:
@@ -149,48 +151,45 @@ def estimate(view: ReplyView) -> int:
     return sum(len(segment.text.encode()) + 2 for segment in view.segments) // 3
 
 
-def proposals(services: Services, active: Active, decision: Decision, view: ReplyView) -> Mapping[int, str]:
+def proposals(turn: Turn, view: ReplyView) -> Mapping[int, str]:
     """Decide every proposed tool call; the denied ones with the text that takes their place."""
     denied: dict[int, str] = {}
     for index, tool in enumerate(view.tools):
-        text = services.judge_tool(active, decision, tool)
+        text = turn.services.judge_tool(turn.active, turn.decision, tool)
         if text is not None:
             denied[index] = text
     return denied
 
 
-def judged(
-    services: Services, active: Active, decision: Decision, view: ReplyView, *, status: int, denied: Collection[int] = ()
-) -> tuple[Refusal | None, tuple[str, ...]]:
+def judged(turn: Turn, view: ReplyView, *, status: int, denied: Collection[int] = ()) -> tuple[Refusal | None, tuple[str, ...]]:
     """Response rules, over what the client would see: a no or None, and the warnings they owe."""
-    if decision.principal is None or not judge.has_rules(active.snapshot, decision.call, decision.principal):
+    decision, snapshot = turn.decision, turn.active.snapshot
+    if decision.principal is None or not judge.has_rules(snapshot, decision.call, decision.principal):
         return None, ()
     tools = tuple(tool.target for index, tool in enumerate(view.tools) if index not in denied)
     tokens = view.usage.output_tokens if view.usage else estimate(view)
-    verdict = services.judge_reply(active, decision, judge.ReplyFacts(status, ",".join(view.finish), tokens, tools))
+    verdict = turn.services.judge_reply(turn.active, decision, judge.ReplyFacts(status, ",".join(view.finish), tokens, tools))
     return verdict.refusal, verdict.obligations.warn
 
 
-def _refused(services: Services, exchange: Exchange, read: Read, decision: Decision, refusal: Refusal, *, settlement: Settlement | None = None) -> None:
-    whole = read.codec.refuse(refuse.disclosed(services, refusal), read.request_id)
-    exchange.respond(whole.status, whole.headers, whole.body)
-    services.finished(read, decision, status=whole.status, settlement=settlement)
-
-
-def _error_reply(services: Services, exchange: Exchange, read: Read, decision: Decision, reply: Reply, body: bytes) -> None:
+def _error_reply(turn: Turn, reply: Reply, body: bytes) -> int:
     """An upstream's own no: relayed where it is JSON in this dialect, else told in our words (HTML pages tell too much)."""
+    turn.settlement.refund()
+    refusal, _ = judged(turn, NOTHING, status=reply.status)
+    if refusal is not None:
+        return turn.refuse(refusal)
     if reply.header("content-type").startswith("application/json") and body[:1] == b"{":
-        exchange.respond(reply.status, head(read, decision, reply.headers), body)
-        services.finished(read, decision, status=reply.status)
-        return
-    refusal = Refusal(kind="upstream", status=502, code="upstream_error", message=f"the upstream answered {reply.status} in no dialect", decision=decision.id)
-    _refused(services, exchange, read, decision, refusal)
+        turn.exchange.respond(reply.status, head(turn.read, turn.decision, reply.headers), body)
+        return reply.status
+    text = f"the upstream answered {reply.status} in no dialect"
+    return turn.refuse(Refusal(kind="upstream", status=502, code="upstream_error", message=text, decision=turn.decision.id))
 
 
-def _failed(services: Services, exchange: Exchange, read: Read, decision: Decision, error: UpstreamError, *, settlement: Settlement) -> None:
+def _failed(turn: Turn, error: UpstreamError) -> None:
     """The upstream failed. Before the first byte a plain error; after it `stream` has already ended the answer."""
+    exchange = turn.exchange
     if exchange.gone or exchange.started:
         exchange.abort()
-        services.finished(read, decision, status=LEFT if exchange.gone else error.status, settlement=settlement)
-        return
-    _refused(services, exchange, read, decision, refuse.upstream(error, decision.id))
+        turn.finished(LEFT if exchange.gone else error.status)
+    else:
+        turn.finished(turn.refuse(refuse.upstream(error, turn.decision.id)))

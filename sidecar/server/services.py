@@ -194,6 +194,12 @@ class Services:
         if self._on_finished is not None:
             self._on_finished(read, decision, status, settlement)
 
+    def disclosed(self, refusal: Refusal) -> Refusal:
+        """What of it may be told: with `denials: {disclose: id}` neither rule nor words."""
+        if self.settings.denials.disclose == "rule" or refusal.kind != "policy":
+            return refusal
+        return replace(refusal, rule="", help="", message="denied by policy")
+
     def keep_login(self, active: Active, read: Read, permit: Permit) -> None:
         """Hold the caller's own credential until the answer, where an upstream of this permit asks for it (`passthrough`)."""
         for member in permit.members:

@@ -20,51 +20,44 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.call import Tool
-    from sidecar.decision import Decision, Refusal
-    from sidecar.live import Active
+    from sidecar.decision import Refusal
     from sidecar.route.base import Reply
-    from sidecar.server.exchange import Exchange
-    from sidecar.server.inbound import Read
-    from sidecar.server.services import Services
     from sidecar.server.settle import Settlement
-    from sidecar.wire.base import Piece, StreamScreen
+    from sidecar.server.turn import Turn
+    from sidecar.wire.base import Piece
 
 
 LEFT = 499
 """What metrics and spans call an answer that nobody waited for to its end; it is never sent."""
 
 
-async def relay(
-    services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, settlement: Settlement, *, sent: int
-) -> None:
+async def relay(turn: Turn, reply: Reply, sent: int) -> None:
     """Relay one stream to its end. `sent` is when it was asked for, in nanoseconds of the monotonic clock."""
-    limit = services.settings.limits.event
-    screen = read.codec.screen(read.call, cap=limit, event_limit=limit)
-    run = Run(services, active, exchange, read, decision, reply, screen, sent)
+    run = Run(turn, reply, sent)
     try:
         await (run.held() if run.buffered() else run.live())
     except ConnectionError:
         run.status = LEFT
-        exchange.abort()
+        turn.exchange.abort()
     finally:
-        run.settle(settlement)
-        services.finished(read, decision, status=run.status, settlement=settlement, released=run.released)
+        run.settle(turn.settlement)
+        turn.finished(run.status, released=run.released)
 
 
 class Run:
-    """One stream under way."""
+    """One stream under way. `_active` and `_judged` are the snapshot and decision it stands on, which a reload may replace."""
 
-    def __init__(
-        self, services: Services, active: Active, exchange: Exchange, read: Read, decision: Decision, reply: Reply, screen: StreamScreen, sent: int
-    ) -> None:
-        self._services = services
-        self._active = active
-        self._exchange = exchange
-        self._read = read
-        self._decision = decision
-        self._judged = decision
+    def __init__(self, turn: Turn, reply: Reply, sent: int) -> None:
+        limit = turn.services.settings.limits.event
+        self._turn = turn
+        self._services = turn.services
+        self._active = turn.active
+        self._exchange = turn.exchange
+        self._read = turn.read
+        self._decision = turn.decision
+        self._judged = turn.decision
         self._reply = reply
-        self._screen = screen
+        self._screen = turn.read.codec.screen(turn.read.call, cap=limit, event_limit=limit)
         self._minted = 0
         self._tools: list[str] = []
         self._cut = False
@@ -105,7 +98,7 @@ class Run:
         """A no in the middle: the dialect's own end for a denial; an outage is an error, and tells nothing of the reply."""
         if refusal.kind == "unavailable":
             return self._screen.abort(refusal)
-        return self._screen.terminate(refuse.disclosed(self._services, refusal))
+        return self._screen.terminate(self._services.disclosed(refusal))
 
     async def _pump(self) -> Refusal | None:
         """Everything to the end, or to the refusal that ends it."""
@@ -147,7 +140,7 @@ class Run:
         if len(minted) == self._minted:
             return None
         new, self._minted = minted[self._minted :], len(minted)
-        return await remember(self._services, self._decision, new, self._reply.upstream)
+        return await remember(self._turn, new, self._reply.upstream)
 
     async def _write(self, data: bytes) -> None:
         if not self.released and not self._cut:
@@ -206,9 +199,7 @@ class Run:
         return again.refusal
 
     def _refuse(self, refusal: Refusal) -> None:
-        whole = self._read.codec.refuse(refuse.disclosed(self._services, refusal), self._read.request_id)
-        self.status = whole.status
-        self._exchange.respond(whole.status, whole.headers, whole.body)
+        self.status = self._turn.refuse(refusal)
 
     def _too_long(self) -> Refusal:
         return refuse.upstream(UpstreamError("the reply is over the limit"), self._decision.id)

@@ -14,6 +14,7 @@ from sidecar.server import inbound, refuse
 from sidecar.server.inbound import Read
 from sidecar.server.relay import relay
 from sidecar.server.settle import Settlement
+from sidecar.server.turn import Turn
 
 if TYPE_CHECKING:
     from sidecar.live import Active
@@ -50,19 +51,19 @@ class Way:
         services = self._services
         read = inbound.read(exchange, services)  # 2 which language is spoken, 3 bytes → Call
         decision = await services.decide(active, read)  # 4 may it, and under which obligations
-        settlement = Settlement(services, decision)
+        turn = Turn(services, active, exchange, read, decision, Settlement(services, decision))
         try:
             services.record(active, read, decision)  # 5 written before anything leaves
             if decision.refusal is not None:
-                refuse.answer(services, exchange, read, decision)  # 6 a no, in the caller's own dialect
+                turn.finished(turn.refuse(decision.refusal))  # 6 a no, in the caller's own dialect
             else:
-                await relay(services, active, exchange, read, decision, settlement)  # 7 only a Permit can be sent, 8 screened, settled
+                await relay(turn)  # 7 only a Permit can be sent, 8 screened, settled
         finally:
-            settlement.close()  # 9 whichever way it went: what was reserved and not used is given back
+            turn.settlement.close()  # 9 whichever way it went: what was reserved and not used is given back
 
     def admit(self, method: str, target: str, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes] | None:
         """Before the body is read: Host, Origin, capacity. None lets it come."""
-        return refuse.early(self._services, method, target, headers)
+        return refuse.early(self._services, target, headers)
 
     def refuse(self, method: str, target: str, headers: list[tuple[str, str]], error: CallError) -> tuple[int, list[tuple[str, str]], bytes]:
         """For the listener: what is no call (framing, size, time), in the dialect of its path's prefix."""

@@ -1,0 +1,89 @@
+"""Garbage from the upstream: damaged replies and streams, whole or in pieces. Each is an answer or a 502; never a 500, and every slot comes back."""
+
+import itertools
+import json
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidecar.route.echo import answer
+from sidecar.route.echo_script import Memory
+
+BODIES = json.loads((Path(__file__).parent / "bodies.json").read_text())
+ASKED = [
+    (path, {**body, "stream": True}) for path, body in BODIES.items() if path in {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
+]
+ASKED += [("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", BODIES["/v1beta/models/gemini-2.5-flash:generateContent"])]
+ASKED += list(BODIES.items())
+TOOLS = 'call look {"at": "x"}'
+
+
+def said(path, body):
+    """What the echo would answer, a list of pieces; with a proposed tool call where the words ask for one."""
+    words = json.loads(json.dumps(body).replace('"hi"', json.dumps(TOOLS)))
+    made = answer("POST", path, words, Memory(run="fuzz")).body
+    return [made] if isinstance(made, bytes) else list(made)
+
+
+CASES = [(path, orjson.dumps(body), said(path, body)) for path, body in ASKED]
+inserted = st.binary(max_size=4) | st.sampled_from([b"\n\n", b"\r\n", b"data: ", b"data: [DONE]\n\n", b"event: x\n", b"{", b'"', b"null", b"\xff", b":\n\n", b'{"type":"x"}', b"\\u0000", b"[]", b"-1", b"1e400"])  # fmt: skip
+edits = st.lists(st.tuples(st.sampled_from(["put", "drop", "double", "over"]), st.floats(0, 1), st.floats(0, 1), inserted), max_size=4)
+cuts = st.lists(st.floats(0, 1), max_size=4)
+
+
+def bent(data, changes):
+    for how, one, other, piece in changes:
+        here, there = sorted((int(one * len(data)), int(other * len(data))))
+        data = {
+            "put": data[:here] + piece + data[here:],
+            "drop": data[:here] + data[there:],
+            "double": data[:there] + data[here:],
+            "over": data[:here] + piece + data[here + len(piece) :],
+        }[how]
+    return data
+
+
+def in_pieces(data, places):
+    marks = [0, *sorted(int(place * len(data)) for place in places), len(data)]
+    return tuple(data[a:b] for a, b in itertools.pairwise(marks) if a < b)
+
+
+def examples(count):
+    return settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+def ask(harness, case, changes, places, kind):
+    path, body, events = case
+    data = b"".join(events)
+    harness.reply = in_pieces(bent(data, changes), places)
+    harness.kind = kind or ("application/json" if len(events) == 1 and data[:1] == b"{" else "text/event-stream")
+    status, _ = harness.all(harness.request(path, body))
+    harness.check(status)
+    harness.calm()
+
+
+kinds = st.sampled_from(["", "", "", "application/json", "text/event-stream", "text/plain", "application/json; charset=latin-1"])
+
+
+@examples(250)
+@given(case=st.sampled_from(CASES), changes=edits, places=cuts, kind=kinds)
+def test_a_damaged_reply_is_an_answer_or_a_502(harness, case, changes, places, kind):
+    ask(harness, case, changes, places, kind)
+
+
+@pytest.mark.slow
+@examples(6000)
+@given(case=st.sampled_from(CASES), changes=edits, places=cuts, kind=kinds)
+def test_more_damaged_replies(harness, case, changes, places, kind):
+    ask(harness, case, changes, places, kind)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{path} {len(events)}" for path, _, events in CASES])
+def test_the_replies_that_are_damaged_here_are_good_ones(harness, case):
+    path, body, events = case
+    harness.reply, harness.kind = tuple(events), "application/json" if len(events) == 1 else "text/event-stream"
+    status, _ = harness.all(harness.request(path, body))
+    assert status == 200
