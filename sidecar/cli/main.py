@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from sidecar import __version__
 from sidecar.cli import exits
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(_help())
         return exits.OK if arguments else exits.USAGE
     if arguments[0] in ("-V", "--version", "version"):
-        sys.stdout.write(f"sidecar {_version()}\n")
+        sys.stdout.write(f"sidecar {__version__}\n")
         return exits.OK
     if arguments[0] not in COMMANDS:
         sys.stderr.write(f"sidecar: no command `{arguments[0]}`{_near(arguments[0])}\n\n{_help()}")
@@ -84,15 +85,6 @@ def _near(word: str) -> str:
 
     found = get_close_matches(word, COMMANDS, 1)
     return f", did you mean `{found[0]}`?" if found else ""
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  (slow, and rarely asked)
-
-    try:
-        return version("routeiq-sidecar")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

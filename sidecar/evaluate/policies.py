@@ -35,7 +35,8 @@ def apply_policies(state: State) -> Steps[Refusal | None]:
     if candidates.audits:
         state.would += would_be(candidates, views, state.now)
     if verdict.denied:
-        return _hidden(state, principal) or _denied(state, verdict.denied)
+        no = _denied(state, verdict.denied)
+        return _hidden(state, principal) or no
     state.survivors = verdict.survivors or _welcome(state, principal, candidates)
     if not state.survivors:
         state.others += verdict.granted
@@ -43,9 +44,9 @@ def apply_policies(state: State) -> Steps[Refusal | None]:
     state.owing = verdict.owing if state.call.operation not in OURS else []
     state.reasons += verdict.granted
     if state.call.tools:
-        no = offered(state, principal)
-        if no is not None:
-            return no
+        offer = offered(state, principal)
+        if offer is not None:
+            return offer
     return _owe(state) if state.owing else None
     yield
 

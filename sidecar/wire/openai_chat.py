@@ -191,7 +191,7 @@ def _read_function(segments: list[Segment], function: dict[str, Any], at: str) -
 
 def _read_part(segments: list[Segment], refs: list[tuple[str, str]], part: Any, told: tuple[str, str], at: str) -> None:
     part = fields.mapping(part, at)
-    kind = part.get("type")
+    kind = fields.text(part.get("type", ""), f"{at}/type")
     role, origin = told
     if kind in ("text", "refusal"):
         text = fields.text(part.get(kind), f"{at}/{kind}")

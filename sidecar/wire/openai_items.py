@@ -113,7 +113,7 @@ def _content(reading: Reading, content: Any, told: tuple[str, str], at: str) -> 
 
 def _part(reading: Reading, part: dict[str, Any], told: tuple[str, str], at: str) -> None:
     role, origin = told
-    kind = part.get("type")
+    kind = fields.text(part.get("type", ""), f"{at}/type")
     if kind in _TEXTS:
         reading.add(f"{at}/text", role, origin, fields.text(part.get("text"), f"{at}/text"))
         for name in part.keys() - {"type", "text"}:

@@ -3,11 +3,13 @@
 import argparse
 import ast
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from sidecar import __version__
 from sidecar.cli import exits
 from sidecar.cli.main import COMMANDS, main
 
@@ -78,6 +80,10 @@ def test_a_long_file_says_why_it_is_long():
     sizes = {name: len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) for name in MODULES}
     unexplained = [name for name, size in sizes.items() if size > LONG and "Longer than most files" not in (ast.get_docstring(MODULES[name]) or "")]
     assert unexplained == []
+
+
+def test_the_version_is_told_once():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
 
 
 # ---------------------------------------------------------------- commands

@@ -48,13 +48,26 @@ async def test_a_list_shows_what_perhaps_and_hides_what_never(beside, ask):
         assert "omni-moderation-latest" in await names(ask, stage, "other")
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "no-such-model"])
-async def test_a_model_that_is_never_yours_is_an_unknown_one(beside, ask, model):
-    async with beside(policy("never", {"effect": "deny"}, target=["gpt-4o"])) as stage:
-        no = await ask(stage, "dev", f"/v1/models/{model}", method="GET")
-        assert (no.status, no.code) == (404, "model_not_found")
-        assert no.json["error"]["message"].split("(")[0] == "the model does not exist, or you do not have access to it "
-        assert (await ask(stage, "dev", "/v1/models/gpt-4o-mini", method="GET")).json["id"] == "gpt-4o-mini"
+async def test_one_model_is_told_of_to_whom_it_is_listed(beside, ask):
+    async with beside(
+        policy("never", {"effect": "deny", "when": 'principal.id == "key:dev"'}, target=["gpt-4o"], operation=["chat", "embeddings", "moderation"])
+    ) as stage:
+        for who, model in (("dev", "gpt-4o"), ("dev", "no-such-model"), ("poor", "gpt-4o")):
+            no = await ask(stage, who, f"/v1/models/{model}", method="GET")
+            assert (no.status, no.code) == (404, "model_not_found")
+            assert no.json["error"]["message"].split("(")[0] == "the model does not exist, or you do not have access to it "
+        assert (await ask(stage, "other", "/v1/models/gpt-4o", method="GET")).json["id"] == "gpt-4o"
+
+
+async def test_what_rules_demand_of_calls_is_not_demanded_of_a_list(beside, ask):
+    owed = {"effect": "require", "then": {"cap": {"max_tokens": 5}, "route": {"region": "eu"}, "set": {"user": "x"}}}
+    async with beside(policy("eu", owed)) as stage:
+        assert await names(ask, stage) == [], "no upstream is there"
+
+
+async def test_a_list_can_be_denied_by_its_own_name(beside, ask):
+    async with beside(policy("no-lists", {"effect": "deny"}, operation=["models"])) as stage:
+        assert (await ask(stage, "dev", "/v1/models", method="GET")).status == 403
 
 
 async def test_what_is_listed_can_be_used_and_what_is_not_can_not(beside, ask):
@@ -83,18 +96,25 @@ async def test_lists_of_other_dialects_are_theirs(stage, ask):
     assert {"has_more", "first_id", "last_id"} <= set(told.json)
 
 
-async def test_count_tokens_is_for_whoever_may_use_anything(beside, ask):
-    other = policy("vectors", {"effect": "allow"}, subjects=["key:poor"], operation=["embeddings"], target=["text-*"])
-    async with beside(other) as stage:
-        assert (await ask(stage, "poor", **COUNT)).json == {"input_tokens": 2}
+async def test_count_tokens_is_for_whoever_may_use_anything_there(make_stage, ask):
+    def documents(stage):
+        made = stage.documents()
+        next(one for one in made if one["metadata"]["name"] == "up-anthropic")["spec"]["models"].append({"name": "claude-tiny"})
+        return [*made, policy("tiny", {"effect": "allow", "when": "!call.stream"}, subjects=["key:poor"], operation=["chat"], target=["claude-tiny"])]
+
+    async with make_stage(documents) as stage:
+        assert (await ask(stage, "poor", **COUNT)).json == {"input_tokens": 3}
         assert (await ask(stage, "poor", "/v1/messages")).status == 403
         assert [seen.path for seen in stage.upstream.requests] == ["/v1/messages/count_tokens"]
 
 
-async def test_count_tokens_is_not_for_whoever_may_nothing(stage, ask):
-    assert (await ask(stage, "poor", **COUNT)).status == 403
-    assert (await ask(stage, "sk-nobody", **COUNT)).status == 401
-    assert stage.upstream.count == 0
+async def test_count_tokens_is_not_for_whoever_may_use_nothing_there(beside, ask):
+    """It sends the whole prompt to the provider, so an allow whose condition is false for this caller, or for another provider, is none."""
+    other = policy("vectors", {"effect": "allow"}, subjects=["key:poor"], operation=["embeddings"], target=["text-*"])
+    async with beside(other) as stage:
+        assert (await ask(stage, "poor", **COUNT)).status == 403
+        assert (await ask(stage, "sk-nobody", **COUNT)).status == 401
+        assert stage.upstream.count == 0
 
 
 @pytest.mark.parametrize(
@@ -126,12 +146,13 @@ async def test_it_counts_against_a_quota_of_requests_and_of_no_output(beside, as
         assert [(await ask(stage, **COUNT)).status for _ in range(3)] == [200, 200, 429]
 
 
-async def test_each_layer_has_its_own_welcome(make_stage, ask):
-    team = policy("team", {"effect": "allow"}, subjects=["key:other"], target=["gpt-4o"])
+async def test_every_layer_must_welcome(make_stage, ask):
+    team = policy("team", {"effect": "allow"}, subjects=["key:other"], operation=["chat"], target=["claude-*"])
     async with make_stage(layers=[[team]]) as stage:
         assert (await ask(stage, "other", **COUNT)).status == 200, "it may use something in both"
         assert (await ask(stage, "dev", **COUNT)).status == 403, "and this one nothing in the team's"
-        assert await names(ask, stage, "other") == ["gpt-4o"]
+        assert await names(ask, stage, "other") == []
+        assert await names(ask, stage, "other", headers={"anthropic-version": "2023-06-01"}) == ["claude-sonnet-5-5"]
 
 
 async def test_a_hidden_upstream_is_not_told_of(make_stage, ask):
@@ -141,9 +162,9 @@ async def test_a_hidden_upstream_is_not_told_of(make_stage, ask):
         return made
 
     async with make_stage(documents) as stage:
-        hidden, unknown = await ask(stage, "poor"), await ask(stage, "poor", model="no-such-model")
-        assert (hidden.status, hidden.code) == (unknown.status, unknown.code) == (404, "model_not_found")
-        assert [answer.json["error"]["message"].split("(decision")[0] for answer in (hidden, unknown)] == [
-            unknown.json["error"]["message"].split("(decision")[0]
-        ] * 2
+        for who, body in (("poor", {}), ("poor", {"stream": True}), ("dev", {"model": "no-such-model"})):
+            no = await ask(stage, who, **body)
+            assert (no.status, no.code) == (404, "model_not_found")
+            assert no.json["error"]["message"].split("(decision")[0] == "the model does not exist, or you do not have access to it "
+        assert (await ask(stage, temperature=2.0)).code == "policy_denied", "who may use it is told the rule"
         assert stage.upstream.count == 0

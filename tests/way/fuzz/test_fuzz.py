@@ -166,3 +166,18 @@ def test_more_of_all(harness, case, usual, changes, more, odd, how):  # noqa: PL
         bent(harness.request(path, body, method=verb), changes),
     ]
     torn(harness, made[how])
+
+
+WRONG = ({}, [], [{}], "x", None, True, -1, 1.5, 2**63)
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_every_place_of_a_valid_body_with_every_kind_of_wrong_value(harness, path):
+    for place in places(BODIES[path]):
+        for value in WRONG:
+            body = json.loads(json.dumps(BODIES[path]))
+            if place:
+                at(body, place[:-1])[place[-1]] = value
+            else:
+                body = value
+            whole(harness, harness.request(path, json.dumps(body).encode()))

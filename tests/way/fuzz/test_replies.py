@@ -87,3 +87,54 @@ def test_the_replies_that_are_damaged_here_are_good_ones(harness, case):
     harness.reply, harness.kind = tuple(events), "application/json" if len(events) == 1 else "text/event-stream"
     status, _ = harness.all(harness.request(path, body))
     assert status == 200
+
+
+WRONG = ({}, [], [{}], "x", None, True, -1, 1.5, 2**63)
+
+
+def places(value, path=()):
+    """Every place in a document, the whole of it first."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*path, key))
+
+
+def put(document, place, value):
+    made = json.loads(json.dumps(document))
+    holder = made
+    for step in place[:-1]:
+        holder = holder[step]
+    if not place:
+        return value
+    holder[place[-1]] = value
+    return made
+
+
+def shapes(events):
+    """The events of a reply that differ in shape: (index, what stands before the JSON, the JSON)."""
+    seen = set()
+    for index, event in enumerate(events):
+        before, mark, data = event.partition(b"data: ") if event[:1] != b"{" else (b"", b"", event)
+        if data.startswith(b"{"):
+            document = orjson.loads(data)
+            shape = str(list(places(document)))
+            if shape not in seen:
+                seen.add(shape)
+                yield index, before + mark, document
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=[f"{path} {len(events)}" for path, _, events in CASES])
+def test_every_place_of_a_reply_with_every_kind_of_wrong_value(harness, case):
+    path, body, events = case
+    asked = harness.request(path, body)
+    for index, before, document in shapes(events):
+        for place in places(document):
+            for value in WRONG:
+                changed = before + orjson.dumps(put(document, place, value)) + b"\n\n"
+                harness.reply = (*events[:index], changed, *events[index + 1 :])
+                harness.kind = "text/event-stream" if before else "application/json"
+                status, _ = harness.all(asked)
+                harness.check(status)
+    harness.calm()
