@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 TOOL_FINISHES = frozenset({"tool_calls", "function_call"})
-_MESSAGE = frozenset({"role", "content", "refusal", "reasoning_content", "reasoning", "tool_calls", "function_call", "audio"})
+_APART = frozenset({"role", "tool_calls", "function_call"})
+"""Fields of a message that are no text of their own."""
 _TEXTS = {"content": "assistant", "refusal": "refusal", "reasoning_content": "reasoning", "reasoning": "reasoning"}
 
 
@@ -47,16 +48,22 @@ def read(data: bytes) -> ReplyView:
     """Bytes to view. Raises UpstreamGarbage."""
     body = jsonguard.parse_object(data, UpstreamGarbage)
     segments: list[Segment] = []
+    finish: list[str] = []
+    proposing = False
     for index, choice in enumerate(objects(body.get("choices"), "choices")):
-        _read_message(segments, _message(choice), f"/choices/{index}/message")
-    segments += [_arguments(place) for place in _proposals(body)]
+        message = _message(choice)
+        _read_message(segments, message, f"/choices/{index}/message")
+        finish.append(str(choice.get("finish_reason") or ""))
+        proposing = proposing or "tool_calls" in message or "function_call" in message
+    places = list(_proposals(body)) if proposing else []
+    segments += [_arguments(place) for place in places]
     return ReplyView(
         body,
-        segments=tuple(segments),
-        tools=tuple(tool_of(place.value) for place in _proposals(body)),
-        usage=usage_of(body.get("usage")),
-        finish=tuple(str(choice.get("finish_reason") or "") for choice in objects(body.get("choices"), "choices")),
-        model=str(body.get("model") or ""),
+        tuple(segments),
+        tuple([tool_of(place.value) for place in places]),
+        usage_of(body.get("usage")),
+        tuple(finish),
+        str(body.get("model") or ""),
     )
 
 
@@ -99,17 +106,15 @@ def _arguments(place: _Place) -> Segment:
 
 
 def _read_message(segments: list[Segment], message: dict[str, Any], at: str) -> None:
-    for name, origin in _TEXTS.items():
-        if message.get(name):
-            segments.append(Segment(f"{at}/{name}", "assistant", origin, fields.as_text(message[name])))
-    audio = message.get("audio")
-    if type(audio) is dict:
-        segments.append(Segment(f"{at}/audio", "assistant", "media", "audio"))
-        if audio.get("transcript"):
-            segments.append(Segment(f"{at}/audio/transcript", "assistant", "assistant", fields.as_text(audio["transcript"])))
     for name, value in message.items():
-        if name not in _MESSAGE and value:
-            segments.append(Segment(f"{at}/{name}", "assistant", "unknown", fields.as_text(value)))
+        if not value or name in _APART:
+            continue
+        if name != "audio" or type(value) is not dict:
+            segments.append(Segment(f"{at}/{name}", "assistant", _TEXTS.get(name, "unknown"), fields.as_text(value)))
+            continue
+        segments.append(Segment(f"{at}/audio", "assistant", "media", "audio"))
+        if value.get("transcript"):
+            segments.append(Segment(f"{at}/audio/transcript", "assistant", "assistant", fields.as_text(value["transcript"])))
 
 
 def _without(choice: dict[str, Any], taken: list[tuple[int, str]]) -> dict[str, Any]:

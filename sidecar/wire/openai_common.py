@@ -162,7 +162,7 @@ def objects(value: Any, what: str) -> list[dict[str, Any]]:
     """A reply's array of objects; an absent one is empty. Raises UpstreamGarbage."""
     if value is None:
         return []
-    if type(value) is not list or any(type(item) is not dict for item in value):
+    if type(value) is not list or (value and set(map(type, value)) != {dict}):
         raise UpstreamGarbage(f"the reply's `{what}` is no array of objects")
     return value
 
