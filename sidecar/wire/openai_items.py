@@ -49,7 +49,7 @@ def proposal(item: Mapping[str, Any]) -> Tool | None:
         return custom_tool(item.get("name"), item.get("input"), item.get("call_id"))
     if kind == "mcp_approval_request":
         return Tool(str(item.get("name")), server=str(item.get("server_label") or ""), kind="mcp", args=arguments(item.get("arguments")), call_id=_id(item))
-    if kind in _ACTIONS:
+    if type(kind) is str and kind in _ACTIONS:
         action = item.get(_ACTIONS[kind])
         return Tool(kind.removesuffix("_call"), kind=kind.removesuffix("_call"), args=action if type(action) is dict else None, call_id=_id(item))
     return None
