@@ -92,6 +92,7 @@ class Permit:
         decision: str,
         members: tuple[Member, ...],
         payloads: Mapping[str, Outgoing],
+        *,
         expires: float,
     ) -> None:
         self.call = call

@@ -21,8 +21,7 @@ from aiohttp import web
 
 from sidecar.call import Call
 from sidecar.principal import Principal
-from sidecar.route.base import Reply
-from sidecar.route.echo import EchoBody, answer
+from sidecar.route.echo import EchoCore, answer
 from sidecar.route.echo_script import Memory
 from sidecar.server.app import Sidecar, load
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from sidecar.decision import Permit
+    from sidecar.route.base import Reply
 
 EPOCH = 1_790_000_000.0
 """The test kit's now: 2026-09-21T14:13:20Z."""
@@ -213,33 +213,18 @@ def _drop(request: web.Request) -> None:
         request.transport.abort()
 
 
-class FakeCore:
-    """A core that answers from the echo and keeps the permits it was sent."""
+class FakeCore(EchoCore):
+    """The embedded echo, which keeps the permits it was sent."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self.permits: list[Permit] = []
 
     async def send(self, permit: Permit) -> Reply:
-        """Answer as the embedded echo would."""
-        permit.redeem(self._clock())
+        """Answer as the echo does. Raises PermitError."""
+        reply = await super().send(permit)
         self.permits.append(permit)
-        member = permit.members[0]
-        out = permit.payload(member)
-        said = answer(out.method, out.path, orjson.loads(out.body) if out.body else {}, Memory(run="fake"), self._clock())
-        kind = "application/json" if isinstance(said.body, bytes) else "text/event-stream"
-        return Reply(said.status, (("content-type", kind),), EchoBody(said.body), member.upstream, member.model)
-
-    def carries(self, _call: Call) -> bool:
-        """Everything."""
-        return True
-
-    def health(self) -> Mapping[str, str]:
-        """Nothing to tell."""
-        return {}
-
-    async def close(self) -> None:
-        """Nothing is held."""
+        return reply
 
 
 # ---------------------------------------------------------------- builders

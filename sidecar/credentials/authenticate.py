@@ -56,7 +56,7 @@ class Authenticator:
         self._issuers = _issuers(identity, claims, fetch, self._tokens.clear)
         self._due = 0.0 if self._issuers else float("inf")
 
-    def verify(self, presented: tuple[Presented, ...], source: Source, now: float) -> Answer | Awaitable[Answer]:  # noqa: ARG002
+    def verify(self, presented: tuple[Presented, ...], source: Source, now: float) -> Answer | Awaitable[Answer]:
         """Who calls: at once, but where the keys of an issuer must be fetched first; then an awaitable of the answer.
 
         `source` is for methods that go by the address (none yet); no method trusts it alone.

@@ -51,7 +51,7 @@ class KeySet:
     def poll(self, now: float) -> None:
         """Look whether the keys are still those, without waiting."""
 
-    def overdue(self, now: float) -> bool:  # noqa: ARG002 - a file is looked at in time by itself
+    def overdue(self, now: float) -> bool:
         """The keys are so old that a call should wait for others before it is judged by them."""
         return False
 

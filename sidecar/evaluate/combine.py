@@ -152,5 +152,5 @@ def uncarried(decision: Decision) -> Decision:
 def permitted(state: State, members: Sequence[Member], payloads: Mapping[str, Outgoing]) -> Decision:
     """The yes: a permit for these members and these bytes."""
     principal, _ = state.known()
-    permit = Permit(state.call, principal, state.id, tuple(members), payloads, state.now + LIFETIME)
+    permit = Permit(state.call, principal, state.id, tuple(members), payloads, expires=state.now + LIFETIME)
     return decision(state, None, permit)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import cmp_to_key
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.overload import function, method
 from sidecar.expr.types import BOOL, BYTES, DYN, INT, STRING, TYPE, A, B, Type, list_of, map_of, optional_of
@@ -22,6 +21,9 @@ from sidecar.expr.values import (
     no_overload,
     order,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _LIST: Final = list_of(A)
 _RANGE_LIMIT: Final = 10_000

@@ -6,16 +6,13 @@ once. Longer than most files because it is one case per node and they share thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.expr import tree
 from sidecar.expr.aggregates import TYPE_VALUES
-from sidecar.expr.declarations import Declarations
 from sidecar.expr.functions import FUNCTIONS, NAMESPACES
 from sidecar.expr.guards import Guards, Path, learned
-from sidecar.expr.overload import Overload
 from sidecar.expr.problems import Problem, at, nearest
 from sidecar.expr.types import (
     BOOL,
@@ -40,6 +37,12 @@ from sidecar.expr.types import (
     substitute,
 )
 from sidecar.expr.values import Uint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sidecar.expr.declarations import Declarations
+    from sidecar.expr.overload import Overload
 
 _LITERALS: dict[type, Type] = {bool: BOOL, int: INT, Uint: UINT, float: DOUBLE, str: STRING, bytes: BYTES, type(None): NULL}
 _KEYS = NUMERIC | {"bool", "string", "dyn"}

@@ -6,14 +6,17 @@ name, macro variables by slot, the budget of iterations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.expr import access, compare, folds, tree
-from sidecar.expr.access import Run
-from sidecar.expr.check import Checked, Resolution
-from sidecar.expr.types import Type
 from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Maybe, TypeValue, kind, no_overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.expr.access import Run
+    from sidecar.expr.check import Checked, Resolution
+    from sidecar.expr.types import Type
 
 _FOLDING: Final = 1000
 """Iterations that the evaluation at load may take for one node."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sidecar.expr.access import Run
 from sidecar.expr.types import NUMERIC, ORDERED, Type
 from sidecar.expr.values import contains, equals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.expr.access import Run
 
 
 def same_order(left: Type, right: Type) -> bool:

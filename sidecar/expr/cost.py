@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.expr import tree
-from sidecar.expr.check import Checked
+
+if TYPE_CHECKING:
+    from sidecar.expr.check import Checked
 
 RANGE: Final = 100
 CEILING: Final = 10**9

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sidecar.expr.types import Type
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.expr.types import Type
 
 
 @dataclass(frozen=True, slots=True)

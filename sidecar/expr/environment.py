@@ -6,11 +6,13 @@ is left out or None; a field whose value is not known yet is `UNKNOWN`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.expr.declarations import Declarations
 from sidecar.expr.types import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, Field, Record, Type, list_of, map_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REQUEST: Final = "request"
 RESPONSE: Final = "response"

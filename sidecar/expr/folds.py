@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr.access import Run
 from sidecar.expr.values import FAILURES, MISSING, EvalError, UnknownReached, find, kind
+
+if TYPE_CHECKING:
+    from sidecar.expr.access import Run
 
 BUDGET: Final = -1
 """The frame's key of what is left; macro variables have keys from 0 up, variables have names."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.expr.aggregates import COLLECTION_FUNCTIONS
 from sidecar.expr.numeric import NUMBER_FUNCTIONS
 from sidecar.expr.ours import OUR_FUNCTIONS
-from sidecar.expr.overload import Overload
 from sidecar.expr.strings import TEXT_FUNCTIONS
 from sidecar.expr.times import TIME_FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.expr.overload import Overload
 
 
 def _by_name(*groups: tuple[Overload, ...]) -> Mapping[str, tuple[Overload, ...]]:

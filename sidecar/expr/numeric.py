@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.overload import Overload, function
 from sidecar.expr.types import BOOL, BYTES, DOUBLE, DURATION, DYN, INT, STRING, TIMESTAMP, UINT, Type, list_of
 from sidecar.expr.values import INT_MAX, INT_MIN, NUMBERS, SECOND, UINT_MAX, EvalError, Uint, no_overload, order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NUMERIC: Final = (INT, UINT, DOUBLE)
 _SHIFT_LIMIT: Final = 64

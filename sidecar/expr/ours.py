@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from sidecar.expr.overload import Overload, function
 from sidecar.expr.types import BOOL, INT, STRING
 from sidecar.expr.values import EvalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sidecar.expr.types import Type
+if TYPE_CHECKING:
+    from sidecar.expr.types import Type
 
 Apply = Callable[..., Any]
 Prepare = Callable[[Any], Callable[..., Any]]

@@ -7,10 +7,12 @@ word or a choice of words. What a fast path does is what RE2 would do, or there 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import re2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PLAIN: Final = re.compile(r"(?:[^\\^$.|?*+()\[\]{}]|\\[^a-zA-Z0-9\s])*")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.expr import tree
 from sidecar.expr.check import Checked, check
 from sidecar.expr.closures import VARYING, build
 from sidecar.expr.cost import estimate
-from sidecar.expr.declarations import Declarations
 from sidecar.expr.folds import BUDGET, ITERATIONS
 from sidecar.expr.parser import parse
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
 from sidecar.expr.values import FAILURES, UNKNOWN, EvalError, Fault, UnknownReached, known
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.expr import tree
+    from sidecar.expr.declarations import Declarations
 
 _SCALAR: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "null", "type"})
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.numeric import text_of_double
 from sidecar.expr.overload import Overload, function, method
@@ -17,6 +16,9 @@ from sidecar.expr.textformat import FORMAT
 from sidecar.expr.times import text_of_duration, text_of_timestamp
 from sidecar.expr.types import BOOL, BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, list_of
 from sidecar.expr.values import LIST_LIMIT, SIZE_LIMIT, EvalError, no_overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _UPPER: Final = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}
 _LOWER: Final = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.numeric import text_of_double
 from sidecar.expr.overload import Overload
 from sidecar.expr.times import text_of_duration, text_of_timestamp
 from sidecar.expr.types import DYN, STRING, list_of
 from sidecar.expr.values import SIZE_LIMIT, EvalError, kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _CLAUSE: Final = re.compile(r"%(?:\.(\d{1,4}))?(.?)", re.DOTALL)
 _PRECISION: Final = 1000

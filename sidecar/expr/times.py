@@ -6,9 +6,8 @@ A time zone is a literal and resolved at load, so that no call can make the side
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sidecar.expr.overload import Overload, function, method
@@ -26,6 +25,9 @@ from sidecar.expr.values import (
     Timestamp,
     to_timestamp,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _RFC3339: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DURATION: Final = re.compile(r"([+-]?)((?:\d{1,20}(?:\.\d{0,20})?(?:h|ms|us|µs|ns|m|s))+|0)", re.ASCII)

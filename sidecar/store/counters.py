@@ -167,7 +167,7 @@ class Held:
     def __init__(self) -> None:
         self._slot: Slot = [0.0, 0.0]
 
-    def used(self, now: float) -> float:  # noqa: ARG002 - the protocol's; nothing here depends on time
+    def used(self, now: float) -> float:
         return self._slot[1]
 
     def add(self, amount: float) -> Slot:
@@ -177,13 +177,13 @@ class Held:
     def correct(self, slot: Slot, delta: float) -> None:
         slot[1] = max(0.0, slot[1] + delta)
 
-    def wait(self, amount: float, limit: float, now: float) -> float | None:  # noqa: ARG002
+    def wait(self, amount: float, limit: float, now: float) -> float | None:
         return HINT if fits(0.0, amount, limit) else None
 
-    def reset_after(self, now: float) -> float:  # noqa: ARG002
+    def reset_after(self, now: float) -> float:
         return 0.0
 
-    def idle(self, now: float) -> bool:  # noqa: ARG002
+    def idle(self, now: float) -> bool:
         return self._slot[1] == 0.0
 
 

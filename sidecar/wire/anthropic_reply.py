@@ -26,7 +26,7 @@ def read(call: Call, body: bytes) -> ReplyView:
     """A message. Raises UpstreamGarbage on what is none."""
     value = jsonguard.parse_object(body, UpstreamGarbage)
     content = value.get("content")
-    if value.get("type") != "message" or type(content) is not list or not all(type(block) is dict for block in content):
+    if value.get("type") != "message" or type(content) is not list or not all(type(block) is dict and type(block.get("type")) is str for block in content):
         raise UpstreamGarbage("the reply is no message")
     found = Blocks()
     for index, block in enumerate(content):

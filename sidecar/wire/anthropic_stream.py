@@ -7,17 +7,17 @@ replies is `anthropic_reply`.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from sidecar.errors import MalformedCall, UpstreamCut, UpstreamGarbage
+from sidecar.errors import MalformedCall, UpstreamGarbage
 from sidecar.wire import anthropic_errors, anthropic_reply, jsonguard
 from sidecar.wire.anthropic_reply import USES, WITHHELD
 from sidecar.wire.base import Piece, Proposal, Release
-from sidecar.wire.sse import Event, SseParser, event
+from sidecar.wire.screening import Screening
+from sidecar.wire.sse import Event, event
 
 if TYPE_CHECKING:
-    from sidecar.call import Call, Usage
+    from sidecar.call import Call
     from sidecar.decision import Refusal
 
 _DELTAS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json", "compaction_delta": "content"}
@@ -37,20 +37,13 @@ class _Held:
         self.stopped = False
 
 
-class AnthropicScreen:
+class AnthropicScreen(Screening):
     """A `StreamScreen`. States, by what is set: neither `_held` nor `_swallow`: relaying; `_held`: holding or asked; `_swallow`: dropping."""
 
     def __init__(self, call: Call, cap: int, event_limit: int) -> None:
-        self.usage: Usage | None = None
-        self.finish: tuple[str, ...] = ()
-        self.model = ""
-        self.minted: tuple[tuple[str, str], ...] = ()
-        self.output_bytes = 0
-        self.ended = False
+        super().__init__(event_limit)
         self._call = call
         self._cap = cap
-        self._parser = SseParser(event_limit)
-        self._queue: deque[Event] = deque()
         self._out: list[bytes] = []
         self._held: _Held | None = None
         self._asked = False
@@ -64,11 +57,6 @@ class AnthropicScreen:
         self._open: object = None
         """The index of the block that is open at the client."""
         self._usage: dict[str, Any] = {}
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """Take bytes. Raises UpstreamGarbage."""
-        self._queue.extend(self._parser.feed(data))
-        return self._run()
 
     def resolve(self, denied: str | None) -> list[Piece]:
         """Answer the outstanding Proposal."""
@@ -85,14 +73,6 @@ class AnthropicScreen:
             self._replace(held.index, denied)
             self._swallow = None if held.stopped else held.index
         return self._run()
-
-    def finish_input(self) -> list[Piece]:
-        """The upstream closed. Raises UpstreamCut where no `message_stop` came."""
-        self._queue.extend(self._parser.finish())
-        pieces = self._run()
-        if not self.ended:
-            raise UpstreamCut("the stream ended before its end")
-        return pieces
 
     def terminate(self, refusal: Refusal) -> bytes:
         """`stop_reason: "refusal"` and the end of the message, after what is open is closed and a start made where none was."""
@@ -114,8 +94,8 @@ class AnthropicScreen:
     def _run(self) -> list[Piece]:
         """Take events from the queue until it is empty or a tool use must be judged."""
         pieces: list[Piece] = []
-        while self._queue and not self._asked:
-            self._take(self._queue.popleft())
+        while self._events and not self._asked:
+            self._take(self._events.popleft())
         if self._out:
             pieces.append(Release(self._out[0] if len(self._out) == 1 else b"".join(self._out)))
             self._out = []
@@ -146,12 +126,12 @@ class AnthropicScreen:
 
     def _block(self, value: dict[str, Any], raw: bytes) -> None:
         block, index = value.get("content_block"), value.get("index")
-        if type(block) is not dict or type(index) is not int or self._held or self._swallow is not None:
-            raise UpstreamGarbage("a block begins inside another, or without an index")
+        if type(block) is not dict or type(block.get("type")) is not str or type(index) is not int or self._held or self._swallow is not None:
+            raise UpstreamGarbage("a block begins inside another, or without an index or a type")
         if block.get("type") in USES:
             self._held = _Held(index, block, raw)
             self._grow(jsonguard.dump(block["input"]).decode() if block.get("input") else "")
-        elif block.get("tool_use_id") in self._gone:
+        elif str(block.get("tool_use_id", "")) in self._gone:
             self._replace(index, WITHHELD)
             self._swallow = index
         else:

@@ -6,17 +6,17 @@ Its counterpart for whole replies is `gemini_reply`.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sidecar.errors import UpstreamCut, UpstreamGarbage
+from sidecar.errors import UpstreamGarbage
 from sidecar.wire import gemini_errors, gemini_reply, jsonguard
 from sidecar.wire.base import Piece, Proposal, Release
-from sidecar.wire.sse import Event, SseParser, event
+from sidecar.wire.screening import Screening
+from sidecar.wire.sse import Event, event
 
 if TYPE_CHECKING:
-    from sidecar.call import Call, Tool, Usage
+    from sidecar.call import Call, Tool
     from sidecar.decision import Refusal
     from sidecar.wire.gemini_reply import Place
 
@@ -33,29 +33,17 @@ class _Asked(NamedTuple):
     verdicts: list[str | None]
 
 
-class GeminiScreen:
+class GeminiScreen(Screening):
     """A `StreamScreen`. Two states: relaying (`_asked` is None), and waiting for verdicts on one event."""
 
     def __init__(self, call: Call, cap: int, event_limit: int) -> None:
-        self.usage: Usage | None = None
-        self.finish: tuple[str, ...] = ()
-        self.model = ""
-        self.minted: tuple[tuple[str, str], ...] = ()
-        self.output_bytes = 0
-        self.ended = False
+        super().__init__(event_limit)
         self._choices = call.choices
         self._cap = cap
-        self._parser = SseParser(event_limit)
-        self._queue: deque[Event] = deque()
         self._out: list[bytes] = []
         self._asked: _Asked | None = None
         self._reasons: dict[int, str] = {}
         """Candidate index to its finish reason; "" while it goes on."""
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """Take bytes. Raises UpstreamGarbage."""
-        self._queue.extend(self._parser.feed(data))
-        return self._run()
 
     def resolve(self, denied: str | None) -> list[Piece]:
         """Answer the outstanding Proposal; the event goes out when its last one is answered."""
@@ -66,14 +54,6 @@ class GeminiScreen:
                 self._asked = None
                 self._out.append(_answered(asked))
         return self._run()
-
-    def finish_input(self) -> list[Piece]:
-        """The upstream closed. Raises UpstreamCut where a candidate was not finished."""
-        self._queue.extend(self._parser.finish())
-        pieces = self._run()
-        if not self.ended:
-            raise UpstreamCut("the stream ended before its end")
-        return pieces
 
     def terminate(self, refusal: Refusal) -> bytes:
         """`finishReason: "SAFETY"` for every candidate that has none, with the sentence beside it."""
@@ -89,8 +69,8 @@ class GeminiScreen:
 
     def _run(self) -> list[Piece]:
         """Take events from the queue until it is empty or a call must be judged."""
-        while self._queue and self._asked is None:
-            self._take(self._queue.popleft())
+        while self._events and self._asked is None:
+            self._take(self._events.popleft())
         pieces: list[Piece] = []
         if self._out:
             pieces.append(Release(self._out[0] if len(self._out) == 1 else b"".join(self._out)))

@@ -4,8 +4,6 @@ Read from openai-python 3.54's request types. Every message, role, part, tool de
 is not known passes as a segment of origin `unknown`.
 """
 
-# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar

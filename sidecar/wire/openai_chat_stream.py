@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sidecar.errors import UpstreamCut, UpstreamGarbage
+from sidecar.errors import UpstreamGarbage
 from sidecar.wire import jsonguard, openai_errors, sse
 from sidecar.wire.base import Piece, Proposal, Release
 from sidecar.wire.openai_chat_reply import TOOL_FINISHES, tool_of
 from sidecar.wire.openai_common import objects, usage_of
+from sidecar.wire.screening import Screening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sidecar.call import Tool, Usage
+    from sidecar.call import Tool
     from sidecar.decision import Refusal
 
 _DONE = b"[DONE]"
@@ -90,30 +91,18 @@ class _Waiting:
         return all(call.judged for index in ends for call in choices[index].calls)
 
 
-class ChatScreen:
+class ChatScreen(Screening):
     """See `wire.base.StreamScreen`."""
 
     def __init__(self, *, cap: int, event_limit: int) -> None:
-        self.usage: Usage | None = None
-        self.finish: tuple[str, ...] = ()
-        self.model = ""
-        self.minted: tuple[tuple[str, str], ...] = ()
-        self.output_bytes = 0
-        self.ended = False
+        super().__init__(event_limit)
         self._cap = cap
-        self._parser = sse.SseParser(event_limit)
-        self._events: deque[sse.Event] = deque()
         self._line: deque[_Waiting] = deque()
         self._line_bytes = 0
         self._due: deque[_Held] = deque()
         self._choices: dict[int, _Choice] = {}
         self._base: dict[str, Any] = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
         self._done = b""
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """See `StreamScreen.feed`."""
-        self._events.extend(self._parser.feed(data))
-        return self._run(bytearray())
 
     def resolve(self, denied: str | None) -> list[Piece]:
         """See `StreamScreen.resolve`."""
@@ -123,14 +112,6 @@ class ChatScreen:
         out = bytearray()
         self._drain(out)
         return self._run(out)
-
-    def finish_input(self) -> list[Piece]:
-        """See `StreamScreen.finish_input`."""
-        self._events.extend(self._parser.finish())
-        pieces = self._run(bytearray())
-        if not self.ended:
-            raise UpstreamCut("the stream ended before its end mark")
-        return pieces
 
     def terminate(self, refusal: Refusal) -> bytes:
         """`finish_reason: content_filter` on every choice that is open, then `[DONE]`."""
@@ -145,8 +126,9 @@ class ChatScreen:
         self.ended = True
         return openai_errors.error_event(refusal)
 
-    def _run(self, out: bytearray) -> list[Piece]:
-        """Take events until one makes a proposal due or none is left."""
+    def _run(self, out: bytearray | None = None) -> list[Piece]:
+        """Take events until one makes a proposal due or none is left. `out` holds what a verdict has set free."""
+        out = bytearray() if out is None else out
         while not self._due and self._events:
             self._take(self._events.popleft(), out)
         if not self._due and self._done and not self._line:

@@ -3,21 +3,20 @@
 Counterpart: `openai_chat.py`, which shares the sampling parameters.
 """
 
-# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from sidecar.call import Call, Usage
-from sidecar.errors import MalformedCall, UpstreamCut, UpstreamGarbage
+from sidecar.call import Call
+from sidecar.errors import MalformedCall, UpstreamGarbage
 from sidecar.segment import Segment
 from sidecar.wire import fields, jsonguard, openai_errors, sse
 from sidecar.wire.base import Piece, Release, ReplyView, WireRequest
 from sidecar.wire.openai_chat import SAMPLING
 from sidecar.wire.openai_common import OpenAICodec, objects, usage_of
+from sidecar.wire.screening import Screening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,34 +110,17 @@ def _read_tokens(segments: list[Segment], items: list[Any], at: str) -> int:
     return len(items)
 
 
-class CompletionsScreen:
+class CompletionsScreen(Screening):
     """A stream without proposals: events are counted and released as their own bytes. See `wire.base.StreamScreen`."""
 
     def __init__(self, event_limit: int) -> None:
-        self.usage: Usage | None = None
-        self.finish: tuple[str, ...] = ()
-        self.model = ""
-        self.minted: tuple[tuple[str, str], ...] = ()
-        self.output_bytes = 0
-        self.ended = False
-        self._parser = sse.SseParser(event_limit)
+        super().__init__(event_limit)
         self._finish: dict[int, str] = {}
         self._base: dict[str, Any] = {"id": "", "object": "text_completion", "created": 0, "model": ""}
-
-    def feed(self, data: bytes) -> list[Piece]:
-        """See `StreamScreen.feed`."""
-        return self._release(self._parser.feed(data))
 
     def resolve(self, denied: str | None) -> list[Piece]:
         """Nothing is ever proposed here."""
         return []
-
-    def finish_input(self) -> list[Piece]:
-        """See `StreamScreen.finish_input`."""
-        pieces = self._release(self._parser.finish())
-        if not self.ended:
-            raise UpstreamCut("the stream ended before its end mark")
-        return pieces
 
     def terminate(self, refusal: Refusal) -> bytes:
         """`finish_reason: content_filter` on every choice that is open, then `[DONE]`."""
@@ -152,8 +134,9 @@ class CompletionsScreen:
         self.ended = True
         return openai_errors.error_event(refusal)
 
-    def _release(self, events: list[sse.Event]) -> list[Piece]:
-        out = b"".join([event.raw for event in events if self._passes(event)])
+    def _run(self) -> list[Piece]:
+        out = b"".join([event.raw for event in self._events if self._passes(event)])
+        self._events.clear()
         return [Release(out)] if out else []
 
     def _passes(self, event: sse.Event) -> bool:

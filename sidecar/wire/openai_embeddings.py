@@ -1,7 +1,5 @@
 """OpenAI embeddings: `POST /v1/embeddings`. Texts in, numbers out: a reply has nothing to screen, only usage."""
 
-# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, NoReturn

@@ -3,8 +3,6 @@
 OpenAI and Anthropic share the path; a caller that sends `anthropic-version` gets Anthropic's shape. The bytes never go upstream.
 """
 
-# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
-
 from __future__ import annotations
 
 import re

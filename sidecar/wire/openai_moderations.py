@@ -1,7 +1,5 @@
 """OpenAI moderations: `POST /v1/moderations`. Texts and pictures in, categories and scores out."""
 
-# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn

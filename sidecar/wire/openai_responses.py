@@ -4,8 +4,6 @@ A response's id is minted by its provider and belongs to who made it: calls name
 `openai_items.py`, streams `openai_responses_stream.py`, whole replies `openai_responses_reply.py`.
 """
 
-# ruff: noqa: ARG002 - every codec has the signatures of `wire.base`, whether it needs them all or not
-
 from __future__ import annotations
 
 import re

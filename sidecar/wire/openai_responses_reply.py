@@ -42,7 +42,7 @@ def read(data: bytes) -> ReplyView:
         finish=finish_of(body),
         model=str(body.get("model") or ""),
         minted=minted_by(body),
-        pending=body.get("status") in _PENDING,
+        pending=str(body.get("status")) in _PENDING,
     )
 
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from sidecar.call import Tool, Usage
-from sidecar.errors import UpstreamCut, UpstreamGarbage
+from sidecar.call import Tool
+from sidecar.errors import UpstreamGarbage
 from sidecar.wire import jsonguard, openai_errors, sse
 from sidecar.wire.base import Piece, Proposal, Release
 from sidecar.wire.openai_common import objects, usage_of
 from sidecar.wire.openai_items import proposal
 from sidecar.wire.openai_responses_reply import finish_of, message_id, message_item, minted_by
+from sidecar.wire.screening import Screening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,19 +63,12 @@ class _Waiting(NamedTuple):
     chunk: dict[str, Any]
 
 
-class ResponsesScreen:
+class ResponsesScreen(Screening):
     """See `wire.base.StreamScreen`."""
 
     def __init__(self, *, cap: int, event_limit: int) -> None:
-        self.usage: Usage | None = None
-        self.finish: tuple[str, ...] = ()
-        self.model = ""
-        self.minted: tuple[tuple[str, str], ...] = ()
-        self.output_bytes = 0
-        self.ended = False
+        super().__init__(event_limit)
         self._cap = cap
-        self._parser = sse.SseParser(event_limit)
-        self._events: deque[sse.Event] = deque()
         self._line: deque[_Waiting] = deque()
         self._line_bytes = 0
         self._due: deque[_Item] = deque()
@@ -83,11 +77,6 @@ class ResponsesScreen:
         self._shift = 0
         self._sequence = -1
 
-    def feed(self, data: bytes) -> list[Piece]:
-        """See `StreamScreen.feed`."""
-        self._events.extend(self._parser.feed(data))
-        return self._run(bytearray())
-
     def resolve(self, denied: str | None) -> list[Piece]:
         """See `StreamScreen.resolve`."""
         item = self._due.popleft()
@@ -95,14 +84,6 @@ class ResponsesScreen:
         out = bytearray()
         self._drain(out)
         return self._run(out)
-
-    def finish_input(self) -> list[Piece]:
-        """See `StreamScreen.finish_input`."""
-        self._events.extend(self._parser.finish())
-        pieces = self._run(bytearray())
-        if not self.ended:
-            raise UpstreamCut("the stream ended before its end mark")
-        return pieces
 
     def terminate(self, refusal: Refusal) -> bytes:
         """`response.incomplete` with the reason `content_filter`. Its output is not repeated; a refusal stands there and says why."""
@@ -126,7 +107,8 @@ class ResponsesScreen:
         self._sequence += 1
         return sse.event(orjson.dumps({**chunk, "sequence_number": self._sequence}), chunk["type"])
 
-    def _run(self, out: bytearray) -> list[Piece]:
+    def _run(self, out: bytearray | None = None) -> list[Piece]:
+        out = bytearray() if out is None else out
         while not self._due and self._events:
             self._take(self._events.popleft(), out)
         pieces: list[Piece] = [Release(bytes(out))] if out else []

@@ -10,15 +10,17 @@ import gzip
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sidecar import expr
 from sidecar.expr import BOOL, BYTES, DOUBLE, DYN, INT, NULL, STRING, UINT, Declarations, ExprError, Fault, Type, Uint, list_of, map_of
 from sidecar.expr.values import TypeValue, equals, kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "cel-spec" / "simple.jsonl.gz"
 SCALARS = {"bool": BOOL, "int64": INT, "uint64": UINT, "double": DOUBLE, "string": STRING, "bytes": BYTES, "null": NULL, "dyn": DYN}

@@ -87,9 +87,7 @@ def test_a_bad_configuration_exits_3_before_a_port_opens(tmp_path, case):
     """Its ports are taken here: whoever tried to open one would say so and exit 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = document(
-            "Settings", "s", listen={"port": port}, admin={"port": 0}, health={"port": 0}, **({"core": "nowhere"} if case == "core" else {})
-        )
+        settings = document("Settings", "s", listen={"port": port}, admin={"port": 0}, health={"port": 0}, **({"core": "nowhere"} if case == "core" else {}))
         bad, words = BAD[case]
         directory = tmp_path / "bad"
         if case != "gone":

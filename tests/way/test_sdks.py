@@ -1,6 +1,7 @@
-"""Every SDK × every answer: allowed, denied by RBAC, by policy, over quota, unauthenticated, upstream down, slow, cut."""
+"""Every SDK and every answer: allowed, denied by RBAC, by policy, over quota, unauthenticated, upstream down, slow, cut."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import anthropic
 import openai
@@ -37,8 +38,8 @@ class OpenAI:
 
 class Chat(OpenAI):
     errors = openai.APIError
-    codes = {401: "invalid_api_key", 403: "policy_denied"}
-    kinds = {401: openai.AuthenticationError, 403: openai.PermissionDeniedError, 429: openai.RateLimitError}
+    codes: ClassVar = {401: "invalid_api_key", 403: "policy_denied"}
+    kinds: ClassVar = {401: openai.AuthenticationError, 403: openai.PermissionDeniedError, 429: openai.RateLimitError}
 
     async def ask(self, temperature=None):
         reply = await self.client.chat.completions.create(
@@ -77,8 +78,8 @@ class Responses(Chat):
 
 class Anthropic:
     errors = anthropic.APIError
-    codes = {401: "", 403: "policy_denied"}
-    kinds = {401: anthropic.AuthenticationError, 403: anthropic.PermissionDeniedError, 429: anthropic.RateLimitError}
+    codes: ClassVar = {401: "", 403: "policy_denied"}
+    kinds: ClassVar = {401: anthropic.AuthenticationError, 403: anthropic.PermissionDeniedError, 429: anthropic.RateLimitError}
     retries = 2
 
     def __init__(self, stage, token):
@@ -109,8 +110,8 @@ class Anthropic:
 
 class Gemini:
     errors = genai_errors.APIError
-    codes = {401: "", 403: ""}
-    kinds = {401: genai_errors.ClientError, 403: genai_errors.ClientError, 429: genai_errors.ClientError}
+    codes: ClassVar = {401: "", 403: ""}
+    kinds: ClassVar = {401: genai_errors.ClientError, 403: genai_errors.ClientError, 429: genai_errors.ClientError}
     retries = 0
 
     def __init__(self, stage, token):
@@ -197,7 +198,7 @@ async def test_a_refused_call_raises_its_own_exception_and_the_upstream_sees_not
     if case == "policy":
         assert "Keep it cool." in no.message
         assert "base/cool" in no.message
-    if status in sdk.codes and sdk.codes[status]:
+    if sdk.codes.get(status):
         assert no.code == sdk.codes[status]
 
 

@@ -25,7 +25,7 @@ async def ask(stage, who, extra):
         return answer.status
 
 
-def always(snapshot, call, presented, *, codec, now, decision_id, principal=None, reserve=True, clock=None):  # noqa: ARG001
+def always(snapshot, call, presented, *, codec, now, decision_id, principal=None, reserve=True, clock=None):
     """A ladder with every rung taken out."""
     resolved = snapshot.resolve(call, codec.family)
     state = State(snapshot, resolved, presented, codec=codec, now=now, id=decision_id, principal=NOBODY, reserving=False)

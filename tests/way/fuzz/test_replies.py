@@ -18,7 +18,7 @@ ASKED = [
 ]
 ASKED += [("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", BODIES["/v1beta/models/gemini-2.5-flash:generateContent"])]
 ASKED += list(BODIES.items())
-TOOLS = 'call look {"at": "x"}'
+TOOLS = 'call look {"at": "x"}\ncall rm {"at": "x"}'
 
 
 def said(path, body):
