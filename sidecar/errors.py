@@ -83,10 +83,14 @@ class TooSlow(CallError):
 
 
 class MethodNotAllowed(CallError):
-    """The path is known, the method is not."""
+    """The path is known, the method is not. `allow` names those that are (RFC 9110, 15.5.6)."""
 
     status = 405
     code = "method_not_allowed"
+
+    def __init__(self, message: str = "", allow: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.allow = allow
 
 
 class UpstreamError(SidecarError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sidecar import address as addresses
-from sidecar.errors import ConfigError, UpstreamTimeout, UpstreamUnreachable
+from sidecar.errors import ConfigError, ConnectTimeout, UpstreamUnreachable
 from sidecar.http1 import ResponseLimits, request_head
 from sidecar.route import resolve
 from sidecar.route.inbound import Inbound
@@ -165,7 +165,7 @@ class Channel:
             async with asyncio.timeout_at(used_up):
                 await pool.resolve()
         except TimeoutError:
-            raise UpstreamTimeout(f"`{pool.endpoint.host}` did not resolve in time") from None
+            raise ConnectTimeout(f"`{pool.endpoint.host}` did not resolve in time") from None
 
     def _pool(self, endpoint: Endpoint) -> Pool:
         pool = self._pools.get(endpoint)

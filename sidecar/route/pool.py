@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from sidecar import address as addresses
-from sidecar.errors import UpstreamCut, UpstreamError, UpstreamGarbage, UpstreamTimeout, UpstreamUnreachable
+from sidecar.errors import ConnectTimeout, UpstreamCut, UpstreamError, UpstreamGarbage, UpstreamTimeout, UpstreamUnreachable
 from sidecar.http1 import ResponseReader
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ class Pool:
                 async with asyncio.timeout(share):
                     return await self._connect(address)
             except TimeoutError:
-                error = UpstreamTimeout(f"no connection to `{self.endpoint.host}` in time")
+                error = ConnectTimeout(f"no connection to `{self.endpoint.host}` in time")
             except (OSError, ssl.SSLError) as failure:
                 error = UpstreamUnreachable(f"no connection to `{self.endpoint.host}`: {told(failure)}")
         raise error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sidecar import wire
 from sidecar.call import Call
 from sidecar.decision import Decision, Refusal
-from sidecar.errors import CallError, PermitError, RecordsDown, SidecarError, UpstreamError
+from sidecar.errors import CallError, MethodNotAllowed, PermitError, RecordsDown, SidecarError, UpstreamError
 from sidecar.server import inbound
 from sidecar.server.outward import Headers
 
@@ -30,7 +30,11 @@ def malformed(services: Services, active: Active, exchange: Exchange, error: Cal
     """Refuse and record what could not be read as a call."""
     decision = _noted(services, active, unread_decision(services, exchange.method, exchange.target, error))
     status, headers, body = _shaped(exchange.target, exchange.headers, decision)
-    exchange.respond(status, headers, body)
+    exchange.respond(status, [*headers, *_allow(error)], body)
+
+
+def _allow(error: CallError) -> Headers:
+    return [("allow", ", ".join(error.allow))] if isinstance(error, MethodNotAllowed) and error.allow else []
 
 
 def unread(services: Services, method: str, target: str, headers: Headers, error: CallError) -> Whole:

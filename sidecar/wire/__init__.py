@@ -27,7 +27,7 @@ from sidecar.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sidecar.decision import Refusal
     from sidecar.wire.base import Answer, Codec
@@ -85,7 +85,7 @@ def match(method: str, path: str) -> tuple[Codec, dict[str, str]]:
     if codecs is not None:
         if method in codecs:
             return codecs[method], {}
-        raise MethodNotAllowed("this path takes " + " or ".join(sorted(codecs)))
+        raise _not_allowed(codecs)
     return _match_pattern(method, path)
 
 
@@ -102,6 +102,11 @@ def refuse(family: str, refusal: Refusal, request_id: str) -> Answer:
     return REFUSALS[family](refusal, request_id)
 
 
+def _not_allowed(methods: Iterable[str]) -> MethodNotAllowed:
+    allow = tuple(sorted(set(methods)))
+    return MethodNotAllowed("this path takes " + " or ".join(allow), allow)
+
+
 def _match_pattern(method: str, path: str) -> tuple[Codec, dict[str, str]]:
     others: list[str] = []
     for pattern, endpoint in _PATTERNS:
@@ -111,5 +116,5 @@ def _match_pattern(method: str, path: str) -> tuple[Codec, dict[str, str]]:
                 return endpoint.codec, {name: value for name, value in found.groupdict().items() if value is not None}
             others += endpoint.methods
     if others:
-        raise MethodNotAllowed("this path takes " + " or ".join(sorted(set(others))))
+        raise _not_allowed(others)
     raise UnknownPath("there is no such endpoint")

@@ -145,3 +145,12 @@ async def test_a_foreign_host_or_origin_is_refused_before_anything_is_read(stage
     assert b" 403 " in (await reader.read()).split(b"\r\n")[0]
     writer.close()
     assert stage.upstream.count == 0
+
+
+async def test_a_wrong_method_is_a_405_that_names_the_right_ones(stage):
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port("data"))
+    writer.write(b"GET /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    head = (await reader.read()).partition(b"\r\n\r\n")[0].split(b"\r\n")
+    writer.close()
+    assert b" 405 " in head[0]
+    assert b"allow: POST" in head

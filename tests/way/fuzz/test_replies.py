@@ -13,22 +13,37 @@ from sidecar.route.echo import answer
 from sidecar.route.echo_script import Memory
 
 BODIES = json.loads((Path(__file__).parent / "bodies.json").read_text())
-ASKED = [
-    (path, {**body, "stream": True}) for path, body in BODIES.items() if path in {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
-]
-ASKED += [("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", BODIES["/v1beta/models/gemini-2.5-flash:generateContent"])]
-ASKED += list(BODIES.items())
-TOOLS = 'call look {"at": "x"}\ncall rm {"at": "x"}'
+WORDS = 'call look {"at": "x"}\ncall rm {"at": "x", "all": true}'
+"""Has the echo propose two tool calls, of which the second is denied."""
+NAMES = ("look", "rm")
+GEMINI = "/v1beta/models/gemini-2.5-flash:"
+PROPOSING = {
+    "/v1/chat/completions": {"model": "gpt-4o", "messages": [{"role": "user", "content": WORDS}], "tools": [{"type": "function", "function": {"name": name}} for name in NAMES]},
+    "/v1/responses": {"model": "gpt-4o", "input": WORDS, "tools": [{"type": "function", "name": name} for name in NAMES]},
+    "/v1/messages": {"model": "claude-x", "max_tokens": 100, "messages": [{"role": "user", "content": WORDS}], "tools": [{"name": name, "input_schema": {"type": "object"}} for name in NAMES]},
+    GEMINI: {"contents": [{"role": "user", "parts": [{"text": WORDS}]}], "tools": [{"functionDeclarations": [{"name": name} for name in NAMES]}]},
+}  # fmt: skip
+
+
+def asked():
+    """(path, body): every dialect whole and streamed, with proposals and without."""
+    for path, body in [*BODIES.items(), *PROPOSING.items()]:
+        if path.startswith(GEMINI):
+            yield GEMINI + "generateContent", body
+            yield GEMINI + "streamGenerateContent?alt=sse", body
+        else:
+            yield path, body
+            if path in {"/v1/completions", *PROPOSING}:
+                yield path, {**body, "stream": True}
 
 
 def said(path, body):
-    """What the echo would answer, a list of pieces; with a proposed tool call where the words ask for one."""
-    words = json.loads(json.dumps(body).replace('"hi"', json.dumps(TOOLS)))
-    made = answer("POST", path, words, Memory(run="fuzz")).body
+    """What the echo answers, in pieces."""
+    made = answer("POST", path, body, Memory(run="fuzz")).body
     return [made] if isinstance(made, bytes) else list(made)
 
 
-CASES = [(path, orjson.dumps(body), said(path, body)) for path, body in ASKED]
+CASES = [(path, orjson.dumps(body), said(path, body)) for path, body in asked()]
 inserted = st.binary(max_size=4) | st.sampled_from([b"\n\n", b"\r\n", b"data: ", b"data: [DONE]\n\n", b"event: x\n", b"{", b'"', b"null", b"\xff", b":\n\n", b'{"type":"x"}', b"\\u0000", b"[]", b"-1", b"1e400"])  # fmt: skip
 edits = st.lists(st.tuples(st.sampled_from(["put", "drop", "double", "over"]), st.floats(0, 1), st.floats(0, 1), inserted), max_size=4)
 cuts = st.lists(st.floats(0, 1), max_size=4)
@@ -81,12 +96,13 @@ def test_more_damaged_replies(harness, case, changes, places, kind):
     ask(harness, case, changes, places, kind)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{path} {len(events)}" for path, _, events in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[f"{number} {case[0]}" for number, case in enumerate(CASES)])
 def test_the_replies_that_are_damaged_here_are_good_ones(harness, case):
     path, body, events = case
     harness.reply, harness.kind = tuple(events), "application/json" if len(events) == 1 else "text/event-stream"
-    status, _ = harness.all(harness.request(path, body))
+    status, told = harness.all(harness.request(path, body))
     assert status == 200
+    assert (b"tool call denied by t/no-rm" in told) is (b"call rm" in body), "one proposal is let through, the other taken out"
 
 
 WRONG = ({}, [], [{}], "x", None, True, -1, 1.5, 2**63)
@@ -125,7 +141,7 @@ def shapes(events):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=[f"{path} {len(events)}" for path, _, events in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[f"{number} {case[0]}" for number, case in enumerate(CASES)])
 def test_every_place_of_a_reply_with_every_kind_of_wrong_value(harness, case):
     path, body, events = case
     asked = harness.request(path, body)
