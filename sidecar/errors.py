@@ -11,7 +11,9 @@ SidecarError
 │   ├── TooLarge            413
 │   ├── WrongMediaType      415
 │   ├── TooSlow             408
-│   └── MethodNotAllowed    405
+│   ├── MethodNotAllowed    405
+│   ├── ForeignHost         403
+│   └── OverCapacity        503  not its fault alone: too much at once
 ├── UpstreamError           the upstream's fault: 502/504
 │   ├── UpstreamUnreachable 502
 │   ├── UpstreamTimeout     504
@@ -91,6 +93,20 @@ class MethodNotAllowed(CallError):
     def __init__(self, message: str = "", allow: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.allow = allow
+
+
+class ForeignHost(CallError):
+    """A Host that is not configured, or an Origin that is not allowed."""
+
+    status = 403
+    code = "forbidden_host"
+
+
+class OverCapacity(CallError):
+    """More calls or bytes at once than the limits allow, or the process is shutting down: another attempt in a second may do."""
+
+    status = 503
+    code = "over_capacity"
 
 
 class UpstreamError(SidecarError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from sidecar.errors import CallError, TooSlow
+from sidecar.errors import CallError, OverCapacity, TooSlow
 from sidecar.http1 import CONTINUE, RequestLimits, RequestReader, response_head
 from sidecar.http1.rules import bodiless
 from sidecar.server.exchange import Answer, Door, Exchange
@@ -49,13 +49,15 @@ class ListenLimits(NamedTuple):
     linger: float = 2.0
     """Reading on after a refusal."""
     connections: int = 8192
+    unread: int = 64 * 2**20
+    """Bytes of bodies that are still coming, over all connections; what a door holds is its own to count."""
     sweep: float = 0.5
 
     @classmethod
     def of(cls, limits: Limits) -> ListenLimits:
         """The bounds that `Settings.limits` asks for."""
         request = RequestLimits(head=limits.header_bytes, headers=limits.headers, body=limits.body)
-        return cls(request, client=limits.client_timeout, idle=limits.idle, write=limits.client_timeout)
+        return cls(request, client=limits.client_timeout, idle=limits.idle, write=limits.client_timeout, unread=limits.inflight_bytes)
 
 
 class Connection(asyncio.Protocol):
@@ -77,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._since = listener.now
         self._last = listener.now
         self._unread = 0
+        self._coming = 0
         self.write_paused = False
         self.peer = ("", 0)
         self.certificate: bytes | None = None
@@ -165,6 +168,7 @@ class Connection(asyncio.Protocol):
             head = reader.head
             if head is not None and not self._admitted and not self._admit():
                 return
+            self._count(0 if reader.complete else reader.received)
             if reader.complete and head is not None:
                 exchange = self._exchange = Exchange(self, head, reader.body())
                 self._listener.run(exchange)
@@ -175,6 +179,14 @@ class Connection(asyncio.Protocol):
         self._last = self._listener.now
         if fresh:
             self._since = self._listener.now
+
+    def _count(self, size: int) -> None:
+        """Count what is held of a body that is still coming. Raises OverCapacity where all that is held is too much."""
+        listener = self._listener
+        listener.unread += size - self._coming
+        self._coming = size
+        if size and listener.unread > listener.limits.unread:
+            raise OverCapacity("too many request bytes at once")
 
     def _admit(self) -> bool:
         """Ask the door about a whole head. False: it was refused, and that answer is on its way."""
@@ -244,6 +256,7 @@ class Connection(asyncio.Protocol):
         self._lingering = True
         self._since = self._listener.now
         self._reader.rest = b""
+        self._count(0)
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -261,6 +274,7 @@ class Connection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         waiter, self._waiter = self._waiter, None
         self._closing = True
+        self._count(0)
         if waiter is not None and not waiter.done():
             waiter.set_exception(ConnectionResetError("the client left"))
         if exchange is None:
@@ -314,6 +328,8 @@ class Listener:
         self.draining = False
         self.now = 0.0
         """The loop's clock at the last sweep: near enough for time-outs, and free to read."""
+        self.unread = 0
+        """Bytes of bodies that are still coming."""
         self._on_bug = on_bug
         self._connections: set[Connection] = set()
         self._running: set[Exchange] = set()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sidecar import wire
 from sidecar.call import Call
 from sidecar.decision import Decision, Refusal
-from sidecar.errors import CallError, MethodNotAllowed, PermitError, RecordsDown, SidecarError, UpstreamError
+from sidecar.errors import CallError, MethodNotAllowed, OverCapacity, PermitError, RecordsDown, SidecarError, UpstreamError
 from sidecar.server import inbound
 from sidecar.server.outward import Headers
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 Whole = tuple[int, Headers, bytes]
 
-KIND_BY_STATUS = {400: "malformed", 404: "not_found", 405: "method", 408: "timeout", 413: "too_large", 415: "media_type"}
+KIND_BY_STATUS = {400: "malformed", 403: "policy", 404: "not_found", 405: "method", 408: "timeout", 413: "too_large", 415: "media_type", 503: "capacity"}
+SOON = 1.0
+"""Seconds after which one who was turned away for lack of room may try again."""
 
 
 def malformed(services: Services, active: Active, exchange: Exchange, error: CallError) -> None:
@@ -47,7 +49,9 @@ def unread_decision(services: Services, method: str, target: str, error: CallErr
     """A decision about something that is no call: content-free, and always a no."""
     id = services.new_id()
     call = Call(id=id, protocol="llm", operation="unknown", dialect=wire.family_of(target), target="", method=method[:16])
-    refusal = Refusal(kind=KIND_BY_STATUS.get(error.status, "malformed"), status=error.status, code=error.code, message=error.message, decision=id)
+    kind = KIND_BY_STATUS.get(error.status, "malformed")
+    wait = SOON if isinstance(error, OverCapacity) else None
+    refusal = Refusal(kind=kind, status=error.status, code=error.code, message=error.message, retry_after=wait, retry=wait is not None, decision=id)
     return Decision(id=id, call=call, principal=None, effect="deny", refusal=refusal, now=services.clock())
 
 
@@ -102,12 +106,7 @@ def _bare(services: Services, exchange: Exchange, refusal: Refusal) -> None:
     exchange.respond(whole.status, list(whole.headers), whole.body)
 
 
-def early(services: Services, target: str, headers: Headers) -> Whole | None:
+def early(services: Services, method: str, target: str, headers: Headers) -> Whole | None:
     """What is refused before its body is read: a Host or Origin that is not ours, no room, draining."""
-    refusal = services.turn_away(headers)
-    if refusal is None:
-        return None
-    request_id = inbound.request_id(headers, refusal.decision)
-    whole = wire.refuse(wire.family_of(target), refusal, request_id)
-    services.metrics.refused(refusal.kind)
-    return whole.status, list(whole.headers), whole.body
+    error = services.turn_away(headers)
+    return None if error is None else unread(services, method, target, headers, error)

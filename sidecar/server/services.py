@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sidecar.decision import Decision, Permit, Refusal
-from sidecar.errors import ConfigError
+from sidecar.errors import CallError, ConfigError, ForeignHost, OverCapacity
 from sidecar.evaluate import combine, ladder
 from sidecar.evaluate import reply as judge
 from sidecar.server.guard import Guard
@@ -96,16 +96,23 @@ class Services:
         self.inflight -= 1
         self.inflight_bytes -= len(exchange.body)
 
-    def turn_away(self, headers: Sequence[tuple[str, str]]) -> Refusal | None:
+    def turn_away(self, headers: Sequence[tuple[str, str]]) -> CallError | None:
         """Why this request may not even send its body, or None."""
         wrong = self.guard.wrong(headers)
         if wrong:
-            return Refusal(kind="policy", status=403, code="forbidden_host", message=wrong, decision=self.new_id())
+            return ForeignHost(wrong)
         limits = self.settings.limits
-        if self.draining or self.inflight >= limits.inflight or self.inflight_bytes + _length(headers) > limits.inflight_bytes:
-            text = "the sidecar is shutting down" if self.draining else "too many calls at once"
-            return Refusal(kind="capacity", status=503, code="over_capacity", message=text, retry_after=1.0, retry=True, decision=self.new_id())
+        if self.draining:
+            return OverCapacity("the sidecar is shutting down")
+        if self.inflight >= limits.inflight or self.inflight_bytes + _length(headers) > limits.inflight_bytes:
+            return OverCapacity("too many calls at once")
         return None
+
+    def fit(self) -> None:
+        """Whether there is room for the call that has just entered: many may be admitted before the first of them counts. Raises OverCapacity."""
+        limits = self.settings.limits
+        if self.inflight > limits.inflight or self.inflight_bytes > limits.inflight_bytes:
+            raise OverCapacity("too many calls at once")
 
     # ------------------------------------------------------------ deciding
 

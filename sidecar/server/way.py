@@ -49,6 +49,7 @@ class Way:
 
     async def _go(self, exchange: Exchange, active: Active) -> None:
         services = self._services
+        services.fit()  # is there room: many may have been admitted before the first of them counted
         read = inbound.read(exchange, services)  # 2 which language is spoken, 3 bytes → Call
         decision = await services.decide(active, read)  # 4 may it, and under which obligations
         turn = Turn(services, active, exchange, read, decision, Settlement(services, decision))
@@ -63,7 +64,7 @@ class Way:
 
     def admit(self, method: str, target: str, headers: list[tuple[str, str]]) -> tuple[int, list[tuple[str, str]], bytes] | None:
         """Before the body is read: Host, Origin, capacity. None lets it come."""
-        return refuse.early(self._services, target, headers)
+        return refuse.early(self._services, method, target, headers)
 
     def refuse(self, method: str, target: str, headers: list[tuple[str, str]], error: CallError) -> tuple[int, list[tuple[str, str]], bytes]:
         """For the listener: what is no call (framing, size, time), in the dialect of its path's prefix."""

@@ -118,9 +118,9 @@ def _replaced(content: Any, denied: Mapping[int, str]) -> Iterator[dict[str, Any
     for block in content:
         number += block.get("type") in USES
         if block.get("type") in USES and number in denied:
-            gone.add(block.get("id"))
+            gone.add(str(block.get("id")))
             yield replacement(denied[number])
-        elif block.get("tool_use_id") in gone:
+        elif str(block.get("tool_use_id", "")) in gone:
             # What a provider's own tool found, though its use is denied: a text in its place, for the pair belongs together.
             yield replacement(WITHHELD)
         else:

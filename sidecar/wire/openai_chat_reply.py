@@ -130,7 +130,7 @@ def _without(choice: dict[str, Any], taken: list[tuple[int, str]]) -> dict[str, 
     if type(content) is list:
         message["content"] = [*content, *({"type": "text", "text": text} for text in texts)]
     else:
-        message["content"] = "\n\n".join([*([content] if content else []), *texts])
+        message["content"] = "\n\n".join([*([fields.as_text(content)] if content else []), *texts])
     left = bool(calls) or bool(message.get("function_call"))
     finish = choice.get("finish_reason")
-    return {**choice, "message": message, "finish_reason": "stop" if finish in TOOL_FINISHES and not left else finish}
+    return {**choice, "message": message, "finish_reason": "stop" if str(finish) in TOOL_FINISHES and not left else finish}

@@ -328,7 +328,7 @@ def _rewrite(choice: dict[str, Any], state: _Choice, calls: list[_Held]) -> dict
     finish = choice.get("finish_reason")
     kept = [{**entry, "index": places[id(call)]} for entry, call in zip(entries, calls, strict=False) if call.denied is None]
     untold = [call for call in calls if call.denied is not None and not call.told]
-    true_finish = "stop" if type(finish) is str and finish in TOOL_FINISHES and state.calls and not state.left() else finish
+    true_finish = "stop" if str(finish) in TOOL_FINISHES and state.calls and not state.left() else finish
     function_gone = "function_call" in delta and bool(calls) and calls[-1].denied is not None
     if true_finish == finish and kept == entries and not untold and not function_gone:
         return choice

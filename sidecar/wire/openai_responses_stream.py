@@ -247,12 +247,17 @@ class ResponsesScreen(Screening):
     def _ready(self, chunk: dict[str, Any]) -> bool:
         if "response" in chunk:
             return all(held.judged for held in self._items.values())
-        held = self._items.get(chunk.get("output_index", -1))
+        held = self._of(chunk)
         return held is None or held.judged
+
+    def _of(self, chunk: dict[str, Any]) -> _Item | None:
+        """The held item that an event is about."""
+        index = chunk.get("output_index")
+        return self._items.get(index) if type(index) is int else None
 
     def _written(self, waiting: _Waiting) -> bytes:
         chunk = waiting.chunk
-        held = self._items.get(chunk.get("output_index", -1))
+        held = self._of(chunk)
         if held is not None and held.denied is not None:
             return self._replacement(chunk, held, held.denied)
         if type(chunk.get("response")) is dict and type(chunk["response"].get("output")) is list:
