@@ -71,27 +71,34 @@ def examples(count):
     return settings(max_examples=count, derandomize=count < 1000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-def walk(value):
-    """Every object in a document."""
-    if isinstance(value, dict):
-        yield value
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from walk(inner)
+def under(value, *keys):
+    """The objects at the end of these keys; where a list stands, those in it."""
+    found = [value]
+    for key in keys:
+        found = [each[key] for each in found if isinstance(each, dict) and key in each]
+        found = [one for each in found for one in (each if isinstance(each, list) else [each])]
+    return [each for each in found if isinstance(each, dict)]
 
 
 def proposed(told):
-    """The names of all tool calls that any client could find in an answer."""
+    """The names of all tool calls that a client of any dialect would find in an answer."""
     for line in told.replace(b"\r", b"\n").split(b"\n"):
         try:
             document = orjson.loads(line.removeprefix(b"data:").strip())
         except orjson.JSONDecodeError:
             continue
-        for each in walk(document):
-            if each.get("type") in ("tool_use", "function_call"):
-                yield each.get("name")
-            for key in ("function", "function_call", "functionCall"):
-                if isinstance(each.get(key), dict):
-                    yield each[key].get("name")
+        for said in (*under(document, "choices", "message"), *under(document, "choices", "delta")):
+            yield from (call.get("name") for call in (*under(said, "tool_calls", "function"), *under(said, "function_call")))
+        blocks = (
+            *under(document, "content"),
+            *under(document, "content_block"),
+            *under(document, "output"),
+            *under(document, "item"),
+            *under(document, "response", "output"),
+        )
+        yield from (block.get("name") for block in blocks if block.get("type") in ("tool_use", "function_call"))
+        for part in under(document, "candidates", "content", "parts"):
+            yield from (call.get("name") for call in (*under(part, "functionCall"), *under(part, "function_call")))
 
 
 def ask(harness, case, changes, places, kind):
