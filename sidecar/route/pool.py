@@ -245,7 +245,8 @@ class Pool:
         verdicts = [(ip, addresses.check(ip, allowed)) for ip in found]
         self.addresses = tuple(ip for ip, reason in verdicts if reason is None)
         if not self.addresses:
-            reasons = "; ".join(reason for _, reason in verdicts if reason) or "it has no address"
+            # The caller is told what kind of address it is, not which: the map of an inner network is not its to have.
+            reasons = "; ".join(dict.fromkeys(reason.replace(f"`{ip}`", "its address") for ip, reason in verdicts if reason)) or "it has no address"
             raise UpstreamUnreachable(f"`{endpoint.host}` can't be dialled: {reasons}")
         self.fresh_until = math.inf if endpoint.literal else self.channel.loop.time() + self.channel.ttl
 

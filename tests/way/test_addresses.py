@@ -75,6 +75,7 @@ async def test_a_name_that_leads_inside_is_a_502_and_nothing_is_connected(make_s
         answer = await ask(stage)
         assert (answer.status, answer.code) == (502, "upstream_unreachable")
         assert "can't be dialled" in answer.text
+        assert INSIDE[case] not in answer.text, "the map of an inner network is not the caller's to have"
         assert stage.upstream.count == 0
         assert [row["effect"] for row in stage.records()] == ["allow"], "the decision stands in the records before the dial is tried"
 
