@@ -149,6 +149,8 @@ class Sidecar:
 
     async def _build(self, snapshot: Snapshot) -> Active:
         """Join a snapshot with what serves it: fetch keys, open pools."""
+        for message in missing_credentials(snapshot, self._environ):
+            self.services.complain(message)
         verifier = Authenticator(self._identity(snapshot), fetch=self._fetch or _fetch(snapshot), clock=self._clock)
         if self._verifier is not None:
             verifier.inherit(self._verifier)
@@ -279,6 +281,14 @@ class Sidecar:
         await self.owners.close()
         await asyncio.to_thread(self.services.tracer.close)  # sends what it holds, and waits for a collector that does not answer
         self.services.recorder.close()
+
+
+def missing_credentials(snapshot: Snapshot, environ: Mapping[str, str]) -> list[str]:
+    """What to tell the platform before the first call fails with a 502."""
+    named = [(name, upstream.credential.env) for name, upstream in snapshot.upstreams.items() if upstream.credential is not None and upstream.credential.env]
+    return [
+        f"upstream `{name}`: ${variable} is not set, so its calls will fail with 502 `upstream_auth`" for name, variable in named if not environ.get(variable)
+    ]
 
 
 def _fetch(snapshot: Snapshot) -> Fetch | None:

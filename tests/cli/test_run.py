@@ -167,3 +167,11 @@ def test_without_a_directory_it_serves_the_embedded_quickstart(serve, state, pos
     assert port(process) == 4100
     assert post("http://127.0.0.1:4100/v1/chat/completions", bearer(state), CHAT)[0] == 200
     assert process.stop() == 0
+
+
+def test_a_credential_that_is_not_in_the_environment_is_told_at_start():
+    from sidecar.server.app import load, missing_credentials
+
+    snapshot = load([str(Path(__file__).parents[2] / "policies" / "openai")], {}, 1_795_000_000.0).snapshot
+    assert missing_credentials(snapshot, {"OPENAI_API_KEY": "x"}) == []
+    assert [text for text in missing_credentials(snapshot, {}) if "$OPENAI_API_KEY is not set" in text]
