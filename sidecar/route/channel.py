@@ -155,7 +155,7 @@ class Channel:
         connection.send(inbound, method, head, body, self.loop.time() + timeouts.first_byte)
         try:
             await inbound.head()
-        except BaseException:
+        except BaseException:  # a cancelled wait too: half an exchange must not stay in the pool; it goes on up
             inbound.close()
             raise
         return inbound

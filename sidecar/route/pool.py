@@ -298,7 +298,7 @@ class Pool:
         self.open.add(connection)  # before the wait: those who dial at the same time count too
         try:
             await self.channel.loop.create_connection(lambda: connection, address, endpoint.port, ssl=context, server_hostname=name)
-        except BaseException:
+        except BaseException:  # a cancelled dial too: what never connected must not count; it goes on up
             self.drop(connection)
             raise
         return connection

@@ -123,7 +123,7 @@ class Sidecar:
         try:
             await self.live.start(self._prepared)
             admin = await self._open_ports()
-        except BaseException:
+        except BaseException:  # whatever stopped the start: nothing stays open; it goes on up
             await self.close(0.0)
             raise
         self.ready = True

@@ -1,4 +1,7 @@
-"""The channel against real sockets: reuse, stale connections, checked addresses, framing, time, back-pressure, TLS."""
+"""The channel against real sockets: reuse, stale connections, checked addresses, framing, time, back-pressure, TLS.
+
+Longer than most files because all of it runs against one scripted upstream.
+"""
 
 from __future__ import annotations
 

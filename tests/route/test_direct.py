@@ -1,4 +1,7 @@
-"""The direct core against real loopback upstreams: selection, fallback, retries, what is sent, what is refused."""
+"""The direct core against real loopback upstreams: selection, fallback, retries, what is sent, what is refused.
+
+Longer than most files because every strategy and failure shares one set of upstreams.
+"""
 
 import asyncio
 from contextlib import AsyncExitStack

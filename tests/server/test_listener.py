@@ -1,4 +1,7 @@
-"""The listener on real sockets, on asyncio's loop and on uvloop: order, limits, time, back-pressure, TLS, leaving and draining."""
+"""The listener on real sockets, on asyncio's loop and on uvloop: order, limits, time, back-pressure, TLS, leaving and draining.
+
+Longer than most files because all of it drives one door over raw sockets.
+"""
 
 from __future__ import annotations
 
