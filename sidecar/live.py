@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sidecar.config.document import Document
     from sidecar.gate import Gate
     from sidecar.route.base import RoutingCore
+    from sidecar.workbench.files import Fingerprint
 
 SETTLE = 0.15
 """Seconds of quiet after a change before it is read: editors and ConfigMap swaps write in several steps."""
@@ -140,7 +141,7 @@ class Live:
                 return self._failed((Diagnostic("error", "bug", f"the load failed: {type(error).__name__}", Position("")),))
 
     async def _load(self) -> bool:
-        prepared = self._pinned(await asyncio.to_thread(self._prepare))
+        prepared = self.pinned(await asyncio.to_thread(self._prepare))
         if prepared.snapshot is None:
             return self._failed(prepared.diagnostics)
         if prepared.snapshot.digest == self._active().snapshot.digest:
@@ -172,7 +173,7 @@ class Live:
         done = prepare_over(layers, self._good, self._environ, self._clock())
         return done._replace(diagnostics=(*unread, *done.diagnostics), broken=done.broken | lost)
 
-    def _pinned(self, prepared: Prepared) -> Prepared:
+    def pinned(self, prepared: Prepared) -> Prepared:
         """Settings are the bootstrap: ports, stores and cores were made from them. Other ones wait for a restart, and that is told."""
         snapshot, first = prepared.snapshot, self._first
         if snapshot is None or first is None or snapshot.settings == first.settings:
@@ -209,11 +210,27 @@ class Live:
             raise ConfigError("nothing is loaded yet")
         return self.current
 
+    async def promote(self, prepared: Prepared, directories: Sequence[str], seen: Fingerprint) -> bool:
+        """Take over a `pinned` configuration that was built beside this one, and watch its directories from now on. False where it did not load.
+
+        Raises ConfigError where it can't be joined with what serves it; then nothing has changed.
+        """
+        async with self._lock:
+            if prepared.snapshot is None:
+                return False
+            await self._swap(prepared, prepared.snapshot)
+            self._directories, self._seen = tuple(directories), seen
+            return True
+
     async def watch(self) -> None:
         """Reload on every change in the directories, until cancelled."""
-        async with aclosing(turns(self._directories)) as waking:
-            async for _ in waking:
-                await self.reload(anyway=False)
+        while True:
+            watched = self._directories
+            async with aclosing(turns(watched)) as waking:
+                async for _ in waking:
+                    await self.reload(anyway=False)
+                    if self._directories is not watched:
+                        break
 
     async def close(self) -> None:
         """Retire what is current."""

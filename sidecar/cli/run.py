@@ -19,6 +19,7 @@ from sidecar.cli.console import Console, noted
 from sidecar.config.diagnostics import render_text
 from sidecar.errors import ConfigError
 from sidecar.live import still
+from sidecar.server import promotion
 from sidecar.server.app import Sidecar, load, state_directory
 from sidecar.server.local import LocalKey
 
@@ -42,9 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    directories = args.config or [QUICKSTART]
     state = state_directory(os.environ)
     try:
+        directories = held(args.config or [QUICKSTART], state)
         with still():
             prepared = load(directories, os.environ, time.time())
         key = LocalKey.kept(state, "local") if args.local_key or not args.config else None
@@ -59,6 +60,14 @@ def run(args: argparse.Namespace) -> int:
     sidecar = Sidecar(directories, prepared=prepared, environ=os.environ, state=state, local=key, on_finished=console.finished if console else None)
     with _runner() as runner:
         return runner.run(serve(sidecar, key, directories, out))
+
+
+def held(directories: Sequence[str], state: Path) -> Sequence[str]:
+    """These directories, or those that were promoted over them."""
+    promoted = promotion.standing(state, directories)
+    if promoted:
+        sys.stderr.write(f"note: {', '.join(promoted)} was promoted over {', '.join(directories)} and is in force until those change\n")
+    return promoted or directories
 
 
 def told_on(prepared: Prepared) -> TextIO:

@@ -65,7 +65,6 @@ LATER: Mapping[str, str] = {
     "Settings.spec.records.inputs=sealed": "`inputs: sealed` is not built in this release",
     "Settings.spec.plugins": "plugins are not built in this release",
     "Settings.spec.skills": "skills are not built in this release",
-    "Settings.spec.candidate": "candidates are not built in this release",
     "Test.spec.calls.session": "sessions in tests are not built in this release",
     "Test.spec.calls.findings": "findings come with guardrails, which are not built in this release",
     "Test.spec.calls.tool": "tool labels come with protocol `mcp`, which is not built in this release",
@@ -250,6 +249,8 @@ class Settings:
     """With `core: delegate`: the base URL of the gateway that takes every call."""
     max_snapshot_age: Duration = 300.0
     """A stream older than this after a reload is decided again."""
+    candidate: tuple[str, ...] = ()
+    """Directories of a whole configuration (one per layer, as with `-c`) that decides the same calls in the shadow and changes none."""
 
 
 # ---------------------------------------------------------------- Identity

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from sidecar.errors import ConfigError
 from sidecar.server.guard import Guard
 from sidecar.workbench import explain
 
@@ -56,6 +57,8 @@ class Admin:
         app.router.add_get(f"{PREFIX}/decisions", self._decisions)
         app.router.add_post(f"{PREFIX}/explain", self._explain)
         app.router.add_post(f"{PREFIX}/reload", self._reload)
+        app.router.add_get(f"{PREFIX}/candidate", self._candidate)
+        app.router.add_post(f"{PREFIX}/candidate/promote", self._promote)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         await web.SockSite(self._runner, port, ssl_context=context).start()
@@ -102,6 +105,27 @@ class Admin:
     async def _reload(self, request: web.Request) -> web.Response:
         done = await self._sidecar.live.reload()
         return _json(status(self._sidecar), 200 if done else 409)
+
+    async def _candidate(self, request: web.Request) -> web.Response:
+        shadow = self._sidecar.shadow
+        if shadow is None:
+            return _problem(404, "Settings name no `candidate`")
+        return _json({**shadow.report(), "diagnostics": [_diagnostic(item) for item in shadow.prepared.diagnostics]})
+
+    async def _promote(self, request: web.Request) -> web.Response:
+        """The digest that was looked at must be named: what is promoted is what was compared."""
+        if self._sidecar.shadow is None:
+            return _problem(404, "Settings name no `candidate`")
+        try:
+            digest = str((await request.json())["digest"])
+        except (ValueError, KeyError, TypeError):
+            return _problem(400, 'the body must be `{"digest": "…"}`, as `GET candidate` told it')
+        try:
+            await self._sidecar.promote(digest)
+        except ConfigError as error:
+            found = [_diagnostic(item) for item in error.diagnostics]
+            return _json({"status": 409, "detail": error.message, "diagnostics": found}, 409)
+        return _json(status(self._sidecar))
 
 
 def status(sidecar: Sidecar) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from sidecar.live import Active, Live
 from sidecar.route import build as build_core
 from sidecar.route import resolve
 from sidecar.route.channel import Channel
+from sidecar.server import promotion
 from sidecar.server.health import Health
 from sidecar.server.listener import Listener, ListenLimits
 from sidecar.server.services import Services
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from sidecar.server.inbound import Read
     from sidecar.server.local import LocalKey
     from sidecar.server.settle import Settlement
+    from sidecar.shadow import Shadow
 
 
 def load(directories: Sequence[str], environ: Mapping[str, str], now: float) -> Prepared:
@@ -98,6 +100,7 @@ class Sidecar:
         self.settings: Settings = prepared.snapshot.settings
         self.ports: dict[str, int] = {}
         self.admin: Admin | None = None
+        self.shadow: Shadow | None = None
         self.ready = False
 
     # ------------------------------------------------------------ start
@@ -128,8 +131,40 @@ class Sidecar:
             raise
         self.ready = True
         self._spawn(self.live.watch())
+        self._cast()
         self._opening = self._spawn(self._open_admin(admin))
         self._spawn(self.services.recorder.keep())
+
+    def _cast(self) -> None:
+        """Begin to compare with the candidate, where Settings name one."""
+        named = self.settings.candidate
+        if not named or [os.path.abspath(each) for each in named] == [os.path.abspath(each) for each in self._directories]:  # noqa: PTH100  (names, not where links lead)
+            return
+        from sidecar.shadow import Shadow  # noqa: PLC0415  (only where there is a candidate)
+
+        shadow = Shadow(
+            self.settings.candidate,
+            active=self.services.active,
+            pin=self.live.pinned,
+            environ=self._environ,
+            clock=self._clock,
+            told=self.metrics,
+            on_bug=self._bug,
+        )
+        self.shadow = self.services.shadow = shadow
+        self._spawn(shadow.watch())
+        self._spawn(shadow.run())
+
+    async def promote(self, digest: str) -> None:
+        """Put the candidate in force. Raises ConfigError where there is none, it is another by now, or it does not load; then nothing has changed."""
+        shadow = self.shadow
+        if shadow is None or shadow.snapshot is None:
+            raise ConfigError("the candidate does not load", shadow.prepared.diagnostics if shadow is not None else ())
+        if shadow.promoted or shadow.snapshot.digest != digest:
+            raise ConfigError("the candidate is another one by now: look at it again")
+        await self.live.promote(shadow.prepared, shadow.directories, shadow.seen)
+        shadow.promoted = True
+        promotion.keep(self.state, self._directories, shadow.directories)
 
     def _services(self) -> Services:
         self.counters = counters(self.settings.store)
@@ -238,6 +273,7 @@ class Sidecar:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._admin_port = socket.create_server((address.host, address.port), family=family)
         self._admin_context = self._context(address)
+        self.ports["admin"] = int(self._admin_port.getsockname()[1])
         return self._admin_port
 
     async def _open_admin(self, port: socket.socket) -> None:

@@ -21,7 +21,7 @@ from sidecar.server.guard import Guard
 from sidecar.server.ids import Ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sidecar.call import Tool
     from sidecar.config.documents import Settings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sidecar.server.exchange import Exchange
     from sidecar.server.inbound import Read
     from sidecar.server.settle import Settlement
+    from sidecar.shadow import Shadow
     from sidecar.store.memory import MemoryStore
     from sidecar.store.refusals import Refusals
     from sidecar.telemetry.metrics import Metrics
@@ -58,6 +59,8 @@ class Services:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
+        self.shadow: Shadow | None = None
+        """A candidate that decides the same calls, where Settings name one."""
         self.live = live
         self.counters = counters
         self.owners = owners
@@ -160,6 +163,8 @@ class Services:
         verdict = judge.judge_tool(active.snapshot, decision.call, decision.principal, tool, now=self.clock(), decision_id=self.new_id())
         self.recorder.write(verdict, snapshot=active.snapshot.digest)
         self.metrics.decision(verdict)
+        if self.shadow is not None:
+            self.shadow.proposed(verdict, tool)
         if self._on_finished is not None:
             self._on_finished(None, verdict, 200 if verdict.refusal is None else 403, None)
         return None if verdict.refusal is None else self._taken(verdict.refusal)
@@ -178,6 +183,8 @@ class Services:
         verdict = judge.judge_reply(active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete)
         self.recorder.write(verdict, snapshot=active.snapshot.digest)
         self.metrics.decision(verdict)
+        if self.shadow is not None:
+            self.shadow.replied(verdict, facts, complete=complete)
         return verdict
 
     # ------------------------------------------------------------ telling
@@ -187,6 +194,13 @@ class Services:
         self.recorder.write(decision, snapshot=active.snapshot.digest, request_id=read.request_id)
         self.metrics.decision(decision)
         self.metrics.overhead(self.monotonic() - read.started)
+        if self.shadow is not None:
+            self.shadow.saw(read, decision)
+
+    def settled(self, decision: Decision, actual: Mapping[str, float]) -> None:
+        """What a call came to is known; told once for each."""
+        if self.shadow is not None:
+            self.shadow.settled(decision.id, actual)
 
     def record_unread(self, active: Active, decision: Decision) -> None:
         """The same for what never became a call."""

@@ -62,6 +62,7 @@ class Settlement:
         self._done = True
         if self._decision.reservation:
             self._services.counters.settle(self._decision.reservation, actual, self._services.clock())
+        self._services.settled(self._decision, actual)
 
     def _member(self) -> Member | None:
         permit = self._decision.permit

@@ -65,6 +65,9 @@ FAMILIES: Mapping[str, Family] = {
     "sidecar_config_loaded_timestamp_seconds": Family("gauge", "When it was swapped in."),
     "sidecar_config_healthy": Family("gauge", "1 where the last load succeeded."),
     "sidecar_config_reload": Family("counter", "Loads, by result.", ("result",)),
+    "sidecar_candidate_decisions": Family("counter", "Live decisions compared with the candidate's, by what would change.", ("change",)),
+    "sidecar_candidate_dropped": Family("counter", "Live decisions that the candidate was too slow for."),
+    "sidecar_candidate_healthy": Family("gauge", "1 where the candidate loads and passes its own tests."),
     "sidecar_records_lost": Family("counter", "Record lines that a sink did not take."),
     "sidecar_bugs": Family("counter", "Errors nobody foresaw; each refused its call."),
 }
@@ -261,6 +264,20 @@ class Metrics:
         self.put("sidecar_config_loaded_timestamp_seconds", since)
         self.put("sidecar_config_healthy", float(healthy))
         self.add("sidecar_config_reload", ("success" if healthy else "failure",))
+
+    # ------------------------------------------------------------ the candidate
+
+    def candidate(self, kind: str) -> None:
+        """One comparison; `kind` is one of `workbench.compare.KINDS`."""
+        self.add("sidecar_candidate_decisions", (kind,))
+
+    def candidate_dropped(self) -> None:
+        """One that was not made."""
+        self.add("sidecar_candidate_dropped")
+
+    def candidate_healthy(self, *, healthy: bool) -> None:
+        """A load of the candidate came to its end."""
+        self.put("sidecar_candidate_healthy", float(healthy))
 
     def bug(self) -> None:
         """Something nobody foresaw."""

@@ -7,7 +7,7 @@ difference.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import orjson
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sidecar.call import Member
     from sidecar.compiler.snapshot import Snapshot
-    from sidecar.config.documents import TestCall, TestPrincipal
+    from sidecar.config.documents import Claim, TestCall, TestPrincipal
     from sidecar.decision import Decision
     from sidecar.need import Need, Steps
     from sidecar.wire.base import Codec
@@ -66,8 +66,13 @@ class Plain:
 def principal(snapshot: Snapshot, made: TestPrincipal) -> Principal:
     """The caller, with every declared claim."""
     declared = snapshot.identity.claims if snapshot.identity is not None else {}
-    claims = {name: NATURAL[claim.type] if claim.default is None else claim.default for name, claim in declared.items()}
+    claims = {name: natural(claim) for name, claim in declared.items()}
     return Principal.of(made.id, team=made.team, groups=made.groups, claims={**claims, **made.claims}, actors=made.actors)
+
+
+def natural(claim: Claim) -> object:
+    """What a caller has who brings no such claim."""
+    return NATURAL[claim.type] if claim.default is None else claim.default
 
 
 def call(snapshot: Snapshot, made: TestCall, name: str) -> tuple[Call, Codec]:
@@ -151,7 +156,13 @@ class Facts:
         return Reserved("", ())
 
 
-def drive(steps: Steps[T], facts: Facts) -> T:
+class Answering(Protocol):
+    """What answers needs without waiting."""
+
+    def answer(self, need: Need) -> object: ...
+
+
+def drive(steps: Steps[T], facts: Answering) -> T:
     """Run a decision to its end on these facts."""
     answer: object = None
     while True:

@@ -6,6 +6,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,16 @@ def edit(file, old, new):
 
 def line_of(file, text):
     return next(number for number, line in enumerate(file.read_text().splitlines(), 1) if text in line)
+
+
+def get(url, headers):
+    """(status, JSON), or (0, None) while nobody answers."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
 
 
 def listening(number):
@@ -175,3 +187,31 @@ def test_a_credential_that_is_not_in_the_environment_is_told_at_start():
     snapshot = load([str(Path(__file__).parents[2] / "policies" / "openai")], {}, 1_795_000_000.0).snapshot
     assert missing_credentials(snapshot, {"OPENAI_API_KEY": "x"}) == []
     assert [text for text in missing_credentials(snapshot, {}) if "$OPENAI_API_KEY is not set" in text]
+
+
+def test_a_promoted_candidate_serves_after_a_restart_until_the_old_directory_changes(serve, quickstart, state, post, tmp_path):
+    candidate = Path(shutil.copytree(quickstart, tmp_path / "candidate"))
+    edit(candidate / "policy.yaml", "> 4000", "> 2000")
+    settings = quickstart / "sidecar.yaml"
+    edit(settings, "spec:", f"spec:\n  candidate: {candidate}")
+    process = serve("-c", quickstart, "--local-key")
+    line = next(line for line in process.banner if line.startswith("admin "))
+    admin = f"http://127.0.0.1:{re.search(r'127.0.0.1:([0-9]+)', line)[1]}/api/v1"
+    get(f"{admin}/status", {})  # the port answers once its token is written
+    token = {"authorization": f"Bearer {(state / 'admin.token').read_text().strip()}"}
+    for _ in range(500):
+        status, told = get(f"{admin}/candidate", token)
+        if status == 200 and told["digest"]:
+            break
+    asked = {**CHAT, "max_tokens": 3000}
+    assert post(f"http://127.0.0.1:{port(process)}/v1/chat/completions", bearer(state), asked)[0] == 200
+    assert post(f"{admin}/candidate/promote", token, {"digest": told["digest"]})[0] == 200
+    assert post(f"http://127.0.0.1:{port(process)}/v1/chat/completions", bearer(state), asked)[0] == 403
+    assert process.stop() == 0
+    again = serve("-c", quickstart, "--local-key")
+    assert post(f"http://127.0.0.1:{port(again)}/v1/chat/completions", bearer(state), asked)[0] == 403
+    again.stop()
+    assert f"note: {candidate} was promoted over {quickstart}" in again.child.stderr.read()
+    edit(settings, "spec:", "spec: # merged")
+    last = serve("-c", quickstart, "--local-key")
+    assert post(f"http://127.0.0.1:{port(last)}/v1/chat/completions", bearer(state), asked)[0] == 200
