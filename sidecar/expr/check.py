@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sidecar.expr.overload import Overload
 
 _LITERALS: dict[type, Type] = {bool: BOOL, int: INT, Uint: UINT, float: DOUBLE, str: STRING, bytes: BYTES, type(None): NULL}
+_LAST_NAMES = frozenset(name.rpartition(".")[2] for name in TYPE_VALUES if "." in name)
 _KEYS = NUMERIC | {"bool", "string", "dyn"}
 _MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap", "transformMapEntry", "optMap", "optFlatMap"})
 
@@ -114,35 +115,11 @@ class _Checker:
 
     def visit(self, node: tree.Node, scope: Scope, *, whole: bool = True) -> Type:
         """The type of the node. `whole` is false for the inside of a chain, which is read through, not read."""
-        match node:
-            case tree.Constant(value=value):
-                found = _LITERALS[type(value)]
-            case tree.Ident():
-                found = self.ident(node, scope)
-            case tree.Select():
-                found = self.select(node, scope)
-            case tree.Index():
-                found = self.index(node, scope)
-            case tree.Call():
-                found = self.call(node, scope)
-            case tree.Logic():
-                found = self.logic(node, scope)
-            case tree.Choice():
-                found = self.choice(node, scope)
-            case tree.Listing():
-                found = self.listing(node, scope)
-            case tree.Mapped():
-                found = self.mapped(node, scope)
-            case tree.Fold():
-                found = self.fold(node, scope)
-            case tree.Bind():
-                found = self.bind(node, scope)
-            case _:  # pragma: no cover - the cases above are all there are
-                raise TypeError(type(node).__name__)
+        found = _LITERALS[type(node.value)] if isinstance(node, tree.Constant) else _VISITS[type(node)](self, node, scope)
         if found.kind == "never":
             found = DYN
         self.found.types[node] = found
-        if whole and isinstance(node, tree.Ident | tree.Select | tree.Index):
+        if whole and isinstance(node, _READS):
             self.note(node, scope)
         return found
 
@@ -209,8 +186,10 @@ class _Checker:
             return BOOL
         return optional_of(inner.params[0] if inner.kind == "optional" else inner) if through or node.mode == "optional" else inner
 
-    def type_name(self, node: tree.Node, scope: Scope) -> Any:
+    def type_name(self, node: tree.Select, scope: Scope) -> Any:
         """`google.protobuf.Timestamp` and `…Duration` are constants that look like fields."""
+        if node.field not in _LAST_NAMES:
+            return None
         name = _dotted(node)
         root = name.partition(".")[0]
         return None if root in scope.names or root in self.declarations.variables else TYPE_VALUES.get(name)
@@ -357,7 +336,7 @@ class _Checker:
         sized = [o for o in possible if len(o.params) == len(args) or (o.variadic and len(args) >= len(o.params))]
         if not sized:
             return self.wrong_count(node, name, possible, len(args) - receiver)
-        fitting = [o for o in sized if _fits(o, types) is not None]
+        fitting = [(o, found) for o in sized if (found := _fits(o, types)) is not None]
         if not fitting or not self.meaningful(name, types):
             return self.mismatch(node, name, types, sized)
         return self.resolve(node, fitting, args, types)
@@ -379,9 +358,9 @@ class _Checker:
             return comparable(*types)
         return name != "@in" or types[1].kind == "dyn" or comparable(types[0], types[1].params[0])
 
-    def resolve(self, node: tree.Call, fitting: list[Overload], args: tuple[tree.Node, ...], types: tuple[Type, ...]) -> Type:
+    def resolve(self, node: tree.Call, fitting: list[tuple[Overload, dict[str, Type]]], args: tuple[tree.Node, ...], types: tuple[Type, ...]) -> Type:
         prepared, last = None, args[-1] if args else None
-        for overload in fitting:
+        for overload, _ in fitting:
             if overload.prepare is None:
                 continue
             if isinstance(last, tree.Constant):
@@ -391,10 +370,10 @@ class _Checker:
                     return self.problem(last, str(error))
             elif overload.literal:
                 return self.problem(last or node, f"the last argument of `{overload.name}` must be a literal", "it is compiled once, when the document loads")
-        definite = len(fitting) == 1 and all(t.kind != "dyn" or p.kind in ("param", "dyn") for t, p in zip(types, _spread(fitting[0], len(types)), strict=True))
-        self.found.calls[node] = Resolution(tuple(fitting), args, definite, prepared)
-        results = {substitute(o.result, _fits(o, types) or {}) for o in fitting}
-        return results.pop() if len(results) == 1 else DYN
+        overloads = tuple(o for o, _ in fitting)
+        self.found.calls[node] = Resolution(overloads, args, len(overloads) == 1 and _certain(overloads[0], types), prepared)
+        first, *others = [substitute(o.result, found) for o, found in fitting]
+        return first if all(other == first for other in others) else DYN
 
     def unknown_function(self, node: tree.Call, name: str, *, receiver: bool, other: bool) -> Type:
         if other:
@@ -431,6 +410,21 @@ class _Checker:
         return self.problem(node, f"`{name}` is not defined for {given}", _signatures(sized))
 
 
+_READS = (tree.Ident, tree.Select, tree.Index)
+_VISITS: dict[type[tree.Node], Callable[[_Checker, Any, Scope], Type]] = {
+    tree.Ident: _Checker.ident,
+    tree.Select: _Checker.select,
+    tree.Index: _Checker.index,
+    tree.Call: _Checker.call,
+    tree.Logic: _Checker.logic,
+    tree.Choice: _Checker.choice,
+    tree.Listing: _Checker.listing,
+    tree.Mapped: _Checker.mapped,
+    tree.Fold: _Checker.fold,
+    tree.Bind: _Checker.bind,
+}
+
+
 def _dotted(node: tree.Node) -> str:
     """`a.b.c` of a plain chain of names, else an empty text."""
     if isinstance(node, tree.Ident):
@@ -450,12 +444,20 @@ def _common(types: list[Type]) -> Type:
 
 
 def _spread(overload: Overload, count: int) -> tuple[Type, ...]:
-    return overload.params + overload.params[-1:] * (count - len(overload.params))
+    more = count - len(overload.params)
+    return overload.params + overload.params[-1:] * more if more else overload.params
 
 
 def _fits(overload: Overload, types: tuple[Type, ...]) -> dict[str, Type] | None:
     found: dict[str, Type] = {}
-    return found if all(assignable(t, p, found) for t, p in zip(types, _spread(overload, len(types)), strict=True)) else None
+    for actual, formal in zip(types, _spread(overload, len(types)), strict=True):
+        if not assignable(actual, formal, found):
+            return None
+    return found
+
+
+def _certain(overload: Overload, types: tuple[Type, ...]) -> bool:
+    return all(t.kind != "dyn" or p.kind in ("param", "dyn") for t, p in zip(types, _spread(overload, len(types)), strict=True))
 
 
 def _signatures(overloads: list[Overload]) -> str:

@@ -44,26 +44,53 @@ class Code(NamedTuple):
 
 def build(root: tree.Node, checked: Checked) -> Code:
     """The closure of the whole expression."""
-    return _Builder(checked).build(root)
+    return Builder(checked).build(root)
 
 
-class _Builder:
+class Builder:
+    """Makes closures of nodes. `trace` watches them by taking its place."""
+
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
+        self.constant: set[tree.Node] = set()
+        """The nodes built so far that have a value whatever the frame."""
 
     def type(self, node: tree.Node) -> Type:
         return self.checked.types[node]
 
     def build(self, node: tree.Node) -> Code:
         if isinstance(node, tree.Constant):
+            self.constant.add(node)
             return _constant(node.value)
         run = self.make(node)
+        if not self.may_fold(node):
+            return Code(run)
         # Absence is an error and errors are only outweighed by what holds whatever they are, so a value that comes out of
         # an empty frame comes out of every frame.
         try:
-            return _constant(run({folds.BUDGET: _FOLDING}))
+            code = _constant(run({folds.BUDGET: _FOLDING}))
         except FAILURES:
             return Code(run)
+        self.constant.add(node)
+        return code
+
+    def may_fold(self, node: tree.Node) -> bool:
+        """Whether an empty frame may give a value; false spares the try. What a node always evaluates must be constant."""
+        constant = self.constant
+        match node:
+            case tree.Ident():
+                return type(self.checked.refs.get(node)) is TypeValue
+            case tree.Select(operand=operand):
+                return operand in constant or type(self.checked.refs.get(node)) is TypeValue
+            case tree.Index(operand=operand, index=index):
+                return operand in constant and index in constant
+            case tree.Call():
+                return all(a in constant for a in self.checked.calls[node].args)
+            case tree.Logic(terms=terms):
+                return any(t in constant for t in terms)
+            case tree.Choice(test=value) | tree.Fold(over=value) | tree.Bind(value=value):
+                return value in constant
+        return True
 
     def run(self, node: tree.Node) -> Run:
         return self.build(node).run
@@ -133,13 +160,17 @@ class _Builder:
 
     def truth(self, node: tree.Node) -> Run:
         """A closure that gives true or false and nothing else: only what comes from a binding has to be looked at."""
-        run = self.run(node)
+        return self.truth_of(node, self.build(node))
+
+    def truth_of(self, node: tree.Node, code: Code) -> Run:
+        if type(code.constant) is bool:
+            return code.run
         match node:
             case tree.Logic() | tree.Select(mode="test") | tree.Fold(macro="all" | "exists" | "exists_one"):
-                return run
+                return code.run
             case tree.Call() if all(o.result.kind == "bool" for o in self.checked.calls[node].overloads):
-                return run
-        return _strict(run)
+                return code.run
+        return _strict(code.run)
 
     def logic(self, node: tree.Logic) -> Run:
         decisive = node.op == "||"
@@ -148,9 +179,6 @@ class _Builder:
             return _constant(decisive).run
         runs = tuple(self.truth_of(term, code) for term, code in terms)
         return _pair(runs[0], runs[1], decisive) if len(runs) == 2 else _chain(runs, decisive)
-
-    def truth_of(self, node: tree.Node, code: Code) -> Run:
-        return code.run if type(code.constant) is bool else self.truth(node)
 
     # ------------------------------------------------------------ calls
 

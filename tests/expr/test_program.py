@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar import expr
-from sidecar.expr import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, UNKNOWN, VARYING, Declarations, Fault, Field, Record, Timestamp, list_of, map_of
+from sidecar.expr import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, UNKNOWN, VARYING, Declarations, Fault, Field, Record, Timestamp, closures, list_of, map_of
+from sidecar.expr.program import checked_tree
 
 X = Declarations({"x": DYN, "y": DYN})
 TYPED = Declarations(
@@ -341,3 +342,21 @@ def test_a_constant_program_needs_no_bindings(x):
     program = expr.compile("[1, 2, 3].filter(e, e > 1).size() == 2", X)
     assert program.constant is True
     assert program({"x": x}) is True
+
+
+def test_a_deep_expression_is_built_in_time_linear_in_its_depth():
+    source = "x"
+    for _ in range(15):
+        source = f"x && (y || ({source}))"
+    calls = 0
+    make = closures.Builder.make
+
+    class Counting(closures.Builder):
+        def make(self, node):
+            nonlocal calls
+            calls += 1
+            return make(self, node)
+
+    root, checked = checked_tree(source, X, DYN)
+    Counting(checked).build(root)
+    assert calls < 100
