@@ -100,7 +100,7 @@ def _flatten(items: Sequence[Any], depth: int = 1, fuel: Fuel | None = None) -> 
 
 
 def _distinct(items: Sequence[Any], fuel: Fuel | None = None) -> list[Any]:
-    if all(type(i) is str for i in items):
+    if _words(items):
         return list(dict.fromkeys(items))
     fuel = fuel or Tank(PAIRS)
     found: list[Any] = []
@@ -129,7 +129,14 @@ def _range(count: int) -> list[int]:
 # ---------------------------------------------------------------- sets
 
 
+def _words(items: Sequence[Any]) -> bool:
+    """Whether all are texts, which Python compares as CEL does, and hashes."""
+    return all(type(i) is str for i in items)
+
+
 def _subset(part: Sequence[Any], whole: Sequence[Any], fuel: Fuel | None = None) -> bool:
+    if _words(part) and _words(whole):
+        return frozenset(part) <= frozenset(whole)
     fuel = fuel or Tank(PAIRS)
     return all(contains(whole, item, fuel) for item in part)
 
@@ -144,6 +151,8 @@ def _equivalent(a: Sequence[Any], b: Sequence[Any], fuel: Fuel | None = None) ->
 
 
 def _intersects(a: Sequence[Any], b: Sequence[Any], fuel: Fuel | None = None) -> bool:
+    if _words(a) and _words(b):
+        return not frozenset(a).isdisjoint(b)
     fuel = fuel or Tank(PAIRS)
     return any(contains(b, item, fuel) for item in a)
 

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 _LITERALS: dict[type, Type] = {bool: BOOL, int: INT, Uint: UINT, float: DOUBLE, str: STRING, bytes: BYTES, type(None): NULL}
 _KEYS = NUMERIC | {"bool", "string", "dyn"}
 _SORTED = ORDERED | {"dyn"}
-_BUILDS = 8
-"""Calls that may build large values, up to which they need no count."""
+_HEAVY = 8
+"""Heavy calls up to which they need no count."""
 _MACROS = frozenset(
     {"all", "exists", "exists_one", "existsOne", "map", "filter", "transformList", "transformMap", "transformMapEntry", "sortBy", "optMap", "optFlatMap"}
 )
@@ -104,7 +104,7 @@ class Checked:
     @property
     def metered(self) -> bool:
         """Whether its evaluation pays for what is large (`meter`): the rest can do no more than look at its bindings a few times."""
-        return bool(self.slots) or sum(resolution.overloads[0].builds for resolution in self.calls.values()) > _BUILDS
+        return bool(self.slots) or sum(resolution.overloads[0].heavy for resolution in self.calls.values()) > _HEAVY
 
 
 def check(source: str, root: tree.Node, declarations: Declarations, *, checked: bool = True) -> Checked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.expr import access, binds, compare, folds, meter, tree
-from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, TypeValue, kind, no_overload
+from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Exhausted, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,7 +67,7 @@ class _Builder:
         # an empty frame comes out of every frame.
         try:
             return _constant(run({folds.BUDGET: _FOLDING, meter.WORK: _FOLDING}))
-        except FAILURES:
+        except (*FAILURES, Exhausted):
             return Code(run)
 
     def run(self, node: tree.Node) -> Run:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr.values import FAILURES, MISSING, EvalError, Pairs, UnknownReached, find, kind, sortable
+from sidecar.expr.values import FAILURES, MISSING, EvalError, Exhausted, Pairs, UnknownReached, find, kind, sortable
 
 if TYPE_CHECKING:
     from sidecar.expr.access import Run
@@ -37,10 +37,10 @@ def worse(first: Exception | None, second: Exception) -> Exception:
 
 
 def pay(frame: Any, size: int) -> None:
-    """Take `size` iterations from the budget. Raises EvalError when it is spent."""
+    """Take `size` iterations from the budget. Raises Exhausted when it is spent."""
     left = frame[BUDGET] - size
     if left < 0:
-        raise EvalError(f"more than {ITERATIONS} iterations")
+        raise Exhausted(f"more than {ITERATIONS} iterations")
     frame[BUDGET] = left
 
 

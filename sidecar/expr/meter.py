@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.expr.values import EvalError
+from sidecar.expr.values import Exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 WORK: Final = -2
 """The frame's key of the units that are left."""
-UNITS: Final = 2**20
-"""What one evaluation has: 64 million characters, twice the largest body; or a million elements, about a third of a second."""
-CHARACTERS: Final = 64
+UNITS: Final = 2**18
+"""What one evaluation has: 64 million characters, twice the largest body; or 262,144 elements, about a quarter of a second."""
+CHARACTERS: Final = 256
 _HOLDERS: Final = frozenset({list, tuple, dict})
 _TEXT: Final = 1024
 _ITEMS: Final = 16
@@ -30,15 +30,15 @@ _ITEMS: Final = 16
 
 
 def spend(frame: Any, units: int) -> None:
-    """Take units from the budget. Raises EvalError when it is spent."""
+    """Take units from the budget. Raises Exhausted when it is spent."""
     left = frame[WORK] - units
     if left < 0:
-        raise EvalError("the texts and lists are too large for what is done with them")
+        raise Exhausted("the texts and lists are too large for what is done with them")
     frame[WORK] = left
 
 
 def weigh(frame: Any, value: Any) -> None:
-    """Pay for a value that is looked at from end to end. Raises EvalError."""
+    """Pay for a value that is looked at from end to end. Raises Exhausted."""
     cls = type(value)
     if cls is str or cls is bytes:
         if len(value) > _TEXT:

@@ -15,6 +15,7 @@ Apply = Callable[..., Any]
 Prepare = Callable[[Any], Callable[..., Any]]
 
 _LARGE = frozenset({"string", "bytes", "list", "map", "dyn", "param"})
+_HEAVY = 10
 _BUILT = frozenset({"string", "bytes", "list"})
 
 
@@ -50,6 +51,11 @@ class Overload:
     def builds(self) -> bool:
         """Whether its result may be large and new."""
         return not self.glance and self.result.kind in _BUILT
+
+    @property
+    def heavy(self) -> bool:
+        """Whether a few calls in a row are too many to leave uncounted."""
+        return self.builds or (self.walks and self.cost >= _HEAVY)
 
     def __str__(self) -> str:
         if self.name[0] in "_!-@":

@@ -12,7 +12,7 @@ from sidecar.expr.meter import UNITS, WORK
 from sidecar.expr.parser import parse
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
-from sidecar.expr.values import FAILURES, UNKNOWN, EvalError, Fault, UnknownReached, known
+from sidecar.expr.values import FAILURES, UNKNOWN, EvalError, Exhausted, Fault, UnknownReached, known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +64,10 @@ class Program:
             return value if self._scalar or known(value) else UNKNOWN
         except UnknownReached:
             return UNKNOWN
-        except EvalError as error:
+        except (EvalError, Exhausted) as error:
             return Fault(str(error))
+        except RecursionError:
+            return Fault("a value is nested too deep")
         except FAILURES:
             return Fault("a value is not of its declared type")
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _RFC3339: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DURATION: Final = re.compile(r"([+-]?)((?:\d{1,20}(?:\.\d{0,20})?(?:h|ms|us|µs|μs|ns|m|s))+|0)", re.ASCII)
 _PART: Final = re.compile(r"(\d+)(?:\.(\d*))?(h|ms|us|µs|μs|ns|m|s)", re.ASCII)
+_TEXT_LIMIT: Final = 256
+"""Characters of a duration; all units with twenty digits each are fewer."""
 _UNITS: Final = {"h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": 1_000_000, "us": 1000, "µs": 1000, "μs": 1000, "ns": 1}
 _OFFSET: Final = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
 _DAY: Final = 86_400 * SECOND
@@ -66,7 +68,7 @@ def parse_timestamp(text: str) -> Timestamp:
 
 def parse_duration(text: str) -> Duration:
     """A Go duration: `1h30m`, `-1.5s`, `250ms`. Raises EvalError."""
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(text) if len(text) <= _TEXT_LIMIT else None
     if match is None:
         raise EvalError("the `string` is no duration")
     total = 0

@@ -40,6 +40,10 @@ class UnknownReached(EvalError):
     """The value asked for is not known (yet). Beats every other error."""
 
 
+class Exhausted(Exception):
+    """The evaluation's budget is spent. Nothing absorbs it: what is over must not go on in the next term of `||`."""
+
+
 FAILURES: Final = (EvalError, TypeError, AttributeError, LookupError, ValueError, ArithmeticError, RecursionError)
 """What a closure may raise. All but `EvalError` mean that a binding is not of its declared type (typed closures do not look)."""
 
