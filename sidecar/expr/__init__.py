@@ -4,9 +4,9 @@
     program({"call": {"tokens": 12}})      # True, False, Fault(message) or UNKNOWN; never raises
 
 The way of an expression: `lexer` → `parser` → `tree` → `check` (types; everything wrong is an error before anything runs)
-→ `closures` (with `access`, `compare`, `folds`) → `program`. Beside it: `types` and `values`, the two sides of a value;
-`functions`, the table of what can be called; `environment`, what the product's conditions see; `trace` and `shown`, what each
-part of an expression gave, for people.
+→ `closures` (with `access`, `binds`, `compare`, `folds`, `meter`) → `program`. Beside it: `types` and `values`, the two sides
+of a value; `functions`, the table of what can be called; `environment`, what the product's conditions see; `trace` and `shown`, what
+each part of an expression gave, for people.
 
 It does not know documents, calls or time: bindings come in, a value goes out.
 """
@@ -18,10 +18,12 @@ from sidecar.expr.program import Program, compile  # noqa: A004 the verb of DESI
 from sidecar.expr.types import (
     BOOL,
     BYTES,
+    CIDR,
     DOUBLE,
     DURATION,
     DYN,
     INT,
+    IP,
     NULL,
     STRING,
     TIMESTAMP,
@@ -38,10 +40,12 @@ from sidecar.expr.values import UNKNOWN, Duration, Fault, Timestamp, Uint
 __all__ = [
     "BOOL",
     "BYTES",
+    "CIDR",
     "DOUBLE",
     "DURATION",
     "DYN",
     "INT",
+    "IP",
     "NULL",
     "STRING",
     "TIMESTAMP",

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr import access, compare, folds, tree
-from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Maybe, TypeValue, kind, no_overload
+from sidecar.expr import access, binds, compare, folds, meter, tree
+from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Exhausted, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sidecar.expr.access import Run
     from sidecar.expr.check import Checked, Resolution
     from sidecar.expr.types import Type
 
 _FOLDING: Final = 1000
-"""Iterations that the evaluation at load may take for one node."""
+"""Iterations, and units of work, that the evaluation at load may take for one node."""
+_PAGE: Final = 1024
+"""Characters of a macro that one iteration pays for once."""
 _SIGNS: Final = {f"_{sign}_": sign for sign in ("<", "<=", ">", ">=", "==", "!=")}
 
 
@@ -52,6 +54,9 @@ class Builder:
 
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
+        self.metered = checked.metered
+        self.late: dict[int, Run] = {}
+        """Readers of the variables of `cel.bind`, by slot."""
         self.constant: set[tree.Node] = set()
         """The nodes built so far that have a value whatever the frame."""
 
@@ -68,8 +73,8 @@ class Builder:
         # Absence is an error and errors are only outweighed by what holds whatever they are, so a value that comes out of
         # an empty frame comes out of every frame.
         try:
-            code = _constant(run({folds.BUDGET: _FOLDING}))
-        except FAILURES:
+            code = _constant(run({folds.BUDGET: _FOLDING, meter.WORK: _FOLDING}))
+        except (*FAILURES, Exhausted):
             return Code(run)
         self.constant.add(node)
         return code
@@ -88,8 +93,10 @@ class Builder:
                 return all(a in constant for a in self.checked.calls[node].args)
             case tree.Logic(terms=terms):
                 return any(t in constant for t in terms)
-            case tree.Choice(test=value) | tree.Fold(over=value) | tree.Bind(value=value):
+            case tree.Choice(test=value) | tree.Fold(over=value):
                 return value in constant
+            case tree.Bind(value=value, body=body):  # the value may never be read
+                return value in constant or body in constant
         return True
 
     def run(self, node: tree.Node) -> Run:
@@ -106,13 +113,15 @@ class Builder:
             case tree.Call():
                 return self.call(node)
             case tree.Listing():
-                return _listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
+                made = _listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
+                return meter.built(made, len(node.items)) if self.metered else made
             case tree.Mapped():
-                return _mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
+                made = _mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
+                return meter.built(made, len(node.entries)) if self.metered else made
             case tree.Fold():
                 return self.fold(node)
             case tree.Bind():
-                return _bind(node.macro, self.checked.slots[node][0], self.run(node.value), self.run(node.body))
+                return self.bind(node)
         raise TypeError(type(node).__name__)  # pragma: no cover - the cases above are all there are
 
     # ------------------------------------------------------------ reading
@@ -127,7 +136,7 @@ class Builder:
     def chain(self, node: tree.Node) -> Run | None:
         """One closure for `variable.name.name`, where all of it is plain."""
         names: list[str] = []
-        while not isinstance(node, tree.Ident):
+        while not isinstance(node, tree.Ident) and node not in self.checked.refs:
             match node:
                 case tree.Select(mode="plain", operand=operand, field=name):
                     pass
@@ -140,11 +149,13 @@ class Builder:
             names.append(name)
             node = operand
         ref = self.checked.refs.get(node)
+        if ref in self.late:
+            return None
         return access.chain(ref, tuple(reversed(names))) if isinstance(ref, str | int) and type(ref) is not TypeValue else None
 
     def step(self, node: tree.Ident | tree.Select | tree.Index) -> Run:
-        if isinstance(node, tree.Ident):  # pragma: no cover - a name with a problem never gets here
-            raise TypeError(node.name)
+        if isinstance(node, tree.Ident):
+            return self.late[self.checked.refs[node]]
         holder = self.run(node.operand)
         through = self.type(node.operand).kind == "optional"
         if isinstance(node, tree.Index):
@@ -185,12 +196,15 @@ class Builder:
     def call(self, node: tree.Call) -> Run:
         resolution = self.checked.calls[node]
         codes = [self.build(a) for a in resolution.args]
-        special = self.special(node.function, resolution, codes)
+        special = self.special(node.function, resolution, codes) if codes else None
         if special is not None:
             return special
         if resolution.prepared is not None:
-            return _prepared(resolution, codes[:-1])
+            return _prepared(resolution, [meter.weighed(code.run) if self.metered else code.run for code in codes[:-1]])
         apply = resolution.overloads[0].apply if resolution.definite else _dispatch(resolution)
+        if self.metered and any(o.walks for o in resolution.overloads):
+            paid = meter.fuelled if resolution.overloads[0].fuelled else meter.call
+            return paid(apply, [code.run for code in codes])
         return _apply(apply, codes)
 
     def special(self, function: str, resolution: Resolution, codes: list[Code]) -> Run | None:
@@ -200,40 +214,55 @@ class Builder:
         if function == "@in":
             return self.membership(resolution, codes)
         if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
-            return _text_test(function, codes[0].run, codes[1].constant)
+            paying = self.metered and function == "contains"
+            return _text_test(function, meter.weighed(codes[0].run) if paying else codes[0].run, codes[1].constant)
         return None
 
     def compared(self, sign: str, resolution: Resolution, codes: list[Code]) -> Run | None:
         left, right = (self.type(a) for a in resolution.args)
         (a, _), (b, constant) = codes
-        if compare.same_order(left, right):
-            return compare.comparison(sign, a, b) if constant is VARYING else compare.with_constant(sign, a, constant)
+        if compare.same_order(left, right, constant):
+            if constant is not VARYING:
+                return compare.with_constant(sign, a, constant)
+            return None if self.metered and left.kind in ("string", "bytes") else compare.comparison(sign, a, b)
         if sign not in ("==", "!="):
             return None
         # a text is equal to nothing but a text, in Python as in CEL
-        return compare.with_constant(sign, a, constant) if type(constant) is str else compare.equality(a, b, negated=sign == "!=")
+        if type(constant) is str:
+            return compare.with_constant(sign, a, constant)
+        return None if self.metered else compare.equality(a, b, negated=sign == "!=")
 
     def membership(self, resolution: Resolution, codes: list[Code]) -> Run | None:
         (value, _), (items, constant) = codes
         if type(constant) is list and all(type(c) is str for c in constant):
             return compare.among(value, frozenset(constant))
         left, right = (self.type(a) for a in resolution.args)
-        if left.kind == "string" and right.kind == "list" and right.params[0].kind == "string":
+        if left.kind == "string" and right.kind == "list" and right.params[0].kind == "string" and not self.metered:
             return compare.word_in_list(value, items)
         return None
 
     # ------------------------------------------------------------ macros
 
+    def bind(self, node: tree.Bind) -> Run:
+        (slot,), value = self.checked.slots[node], self.run(node.value)
+        if node.macro != "bind":
+            return binds.over_optional(node.macro, slot, value, self.run(node.body))
+        self.late[slot] = binds.late(slot, value)
+        return binds.bind(slot, self.run(node.body))
+
     def fold(self, node: tree.Fold) -> Run:
         slots = self.checked.slots[node]
         always: Run = _constant(True).run
         own = access.chain(slots[0], ())
-        parts = folds.Parts(self.run(node.over), slots, self.truth(node.test) if node.test else always, self.run(node.body) if node.body else own)
+        test, body = self.truth(node.test) if node.test else always, self.run(node.body) if node.body else own
+        parts = folds.Parts(self.run(node.over), slots, test, body, weight=1 + (node.end - node.over.end) // _PAGE)
         match node.macro:
             case "all" | "exists":
                 return folds.seek(parts, node.macro == "exists")
             case "exists_one":
                 return folds.exactly_one(parts)
+            case "sortBy":
+                return folds.sort_by(parts)
             case "transformMap":
                 return folds.to_map(parts)
             case "transformMapEntry":
@@ -320,12 +349,14 @@ def _text_test(function: str, text: Run, part: str) -> Run | None:
     return None
 
 
-def _prepared(resolution: Resolution, codes: list[Code]) -> Run:
+def _prepared(resolution: Resolution, runs: list[Run]) -> Run:
     """A call whose last argument went into the function at load; these have one argument left."""
     test, overload = resolution.prepared, resolution.overloads[0]
-    if test is None or len(codes) != 1:  # pragma: no cover - no such overload is in the table
+    if test is None or len(runs) > 1:  # pragma: no cover - no such overload is in the table
         raise TypeError(overload.name)
-    run, wanted = codes[0].run, overload.params[0].kind
+    if not runs:
+        return lambda _: test()
+    run, wanted = runs[0], overload.params[0].kind
     if resolution.definite:
         return lambda frame: test(run(frame))
 
@@ -368,42 +399,20 @@ def _listing(items: list[tuple[Run, bool]]) -> Run:
 
     def run(frame: Any) -> list[Any]:
         made = [(item(frame), optional) for item, optional in items]
-        return [_inside(v) if optional else v for v, optional in made if not (optional and v is NONE)]
+        return [binds.inside(v) if optional else v for v, optional in made if not (optional and v is NONE)]
 
     return run
 
 
 def _mapped(entries: list[tuple[Run, Run, bool]]) -> Run:
-    def run(frame: Any) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
+    def run(frame: Any) -> Mapping[Any, Any]:
+        made: Mapping[Any, Any] = {}
         for key, value, optional in entries:
             name, found = key(frame), value(frame)
             if optional:
-                found = _inside(found)
+                found = binds.inside(found)
             if found is not MISSING:
-                folds.put(made, name, found)
+                made = folds.put(made, name, found)
         return made
 
     return run
-
-
-def _inside(value: Any) -> Any:
-    if type(value) is not Maybe:
-        raise EvalError(f"`?` takes an optional value, not `{kind(value)}`")
-    return value.value
-
-
-def _bind(macro: str, slot: int, value: Run, body: Run) -> Run:
-    def bind(frame: Any) -> Any:
-        frame[slot] = value(frame)
-        return body(frame)
-
-    def over_optional(frame: Any) -> Any:
-        found = value(frame)
-        if _inside(found) is MISSING:
-            return NONE
-        frame[slot] = found.value
-        result = body(frame)
-        return Maybe(result) if macro == "optMap" else result
-
-    return bind if macro == "bind" else over_optional

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.types import NUMERIC, ORDERED, Type
-from sidecar.expr.values import contains, equals
+from sidecar.expr.values import NUMBERS, contains, equals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from sidecar.expr.access import Run
 
 
-def same_order(left: Type, right: Type) -> bool:
-    """Whether Python's operators do on these types what CEL's do."""
-    if left.kind in NUMERIC and right.kind in NUMERIC:
-        return True
-    return left.kind == right.kind and left.kind in ORDERED
+_WHOLE: Final = frozenset({"int", "uint"})
+_EXACT: Final = 2**53
+"""Below this every int is a double, so that CEL, which rounds an int beside a double, and Python, which does not, agree."""
+
+
+def same_order(left: Type, right: Type, constant: Any = None) -> bool:
+    """Whether Python's operators do on these types what CEL's do; `constant` is the value of the right side, where it is known."""
+    if left.kind == right.kind or {left.kind, right.kind} <= _WHOLE:
+        return left.kind in ORDERED
+    return {left.kind, right.kind} <= NUMERIC and type(constant) in NUMBERS and abs(constant) < _EXACT
 
 
 def comparison(sign: str, left: Run, right: Run) -> Run:

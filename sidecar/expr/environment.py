@@ -73,9 +73,9 @@ def request_declarations(claims: Mapping[str, Type], variables: Mapping[str, Typ
     `claims`: the declared claims by name, never absent; `variables`: the document's own, typed by the programs that make
     them (`Program.type`).
     """
-    return Declarations(_common(claims, variables, PROPOSAL if proposals else CALL), REQUEST, {"reply": RESPONSE})
+    return Declarations(_common(claims, variables, PROPOSAL if proposals else CALL), REQUEST, {"reply": RESPONSE}, uniform=True)
 
 
 def response_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> Declarations:
     """What a condition of phase `response` sees: all that a request shows, and the reply."""
-    return Declarations(_common(claims, variables) | {"reply": REPLY}, RESPONSE)
+    return Declarations(_common(claims, variables) | {"reply": REPLY}, RESPONSE, uniform=True)

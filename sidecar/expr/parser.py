@@ -63,7 +63,10 @@ _FOLDS: Final = {
     ("transformMap", 4): (2, True, True),
     ("transformMapEntry", 3): (2, False, True),
     ("transformMapEntry", 4): (2, True, True),
+    ("sortBy", 2): (1, False, True),
 }
+_SLOTS: Final = {"index": 1, "iterVar": 2, "accuVar": 2}
+"""Names that optimisers of other compilers write in place of variables, and how many numbers tell them apart."""
 
 
 def parse(source: str) -> tree.Node:
@@ -305,13 +308,33 @@ class _Parser:
         if target is None:
             if function == "has":
                 return self.has(start, args)
-        elif isinstance(target, tree.Ident) and target.name == "cel" and function == "bind":
-            return self.bind(start, "bind", args)
+        elif isinstance(target, tree.Ident) and target.name == "cel" and (made := self.of_cel(start, function, args)):
+            return made
         elif function in ("optMap", "optFlatMap") and len(args) == 2:
             return self.bind(start, "optMap" if function == "optMap" else "optFlatMap", (args[0], target, args[1]))
         elif (function, len(args)) in _FOLDS and not _qualified(target):
             return self.fold(start, function, target, args)
         return tree.Call(start, self.last, self.above(start, target, *args), function, target, args)
+
+    def of_cel(self, start: int, function: str, args: tuple[tree.Node, ...]) -> tree.Node | None:
+        """`cel.bind` and `cel.block`, and the variables of a block: `cel.index(0)` and the like."""
+        if function == "bind":
+            return self.bind(start, "bind", args)
+        if function == "block":
+            return self.block(start, args)
+        numbers = [a.value for a in args if isinstance(a, tree.Constant) and type(a.value) is int and a.value >= 0]
+        if len(numbers) != len(args) or len(args) != _SLOTS.get(function):
+            return None
+        return tree.Ident(start, self.last, 1, f"cel.{function}({', '.join(map(str, numbers))})")
+
+    def block(self, start: int, args: tuple[tree.Node, ...]) -> tree.Node:
+        """`cel.block([a, b], body)` binds `cel.index(0)` to a, `cel.index(1)` to b, each seen by the ones after it."""
+        if len(args) != 2 or not isinstance(args[0], tree.Listing) or args[0].optionals:
+            raise self.error(start, self.last, "`cel.block` takes a list of values and an expression")
+        node = args[1]
+        for number, value in reversed(tuple(enumerate(args[0].items))):
+            node = tree.Bind(start, self.last, self.above(start, value, node), "bind", f"cel.index({number})", value, node)
+        return node
 
     def has(self, start: int, args: tuple[tree.Node, ...]) -> tree.Node:
         if len(args) != 1 or not isinstance(args[0], tree.Select) or args[0].mode != "plain":

@@ -8,10 +8,11 @@ from sidecar.expr.check import Checked, check
 from sidecar.expr.closures import VARYING, build
 from sidecar.expr.cost import estimate
 from sidecar.expr.folds import BUDGET, ITERATIONS
+from sidecar.expr.meter import UNITS, WORK
 from sidecar.expr.parser import parse
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
-from sidecar.expr.values import FAILURES, UNKNOWN, Fault, UnknownReached, known, told
+from sidecar.expr.values import FAILURES, UNKNOWN, Exhausted, Fault, UnknownReached, known, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +43,8 @@ class Program:
         self._scalar = self.type.kind in _SCALAR
         code = make(root) if make is not None else build(root, checked)
         self._run = code.run
-        # only macros write to the frame, and the caller's bindings are not ours to write to
-        self._roots = tuple(sorted({path.partition(".")[0] for path in self.reads})) if checked.slots else None
+        # only macros and meters write to the frame, and the caller's bindings are not ours to write to
+        self._roots = tuple(sorted(checked.roots)) if checked.metered else None
         self.constant = code.constant
         if code.constant is VARYING and not self.reads:
             self.constant = self({})
@@ -64,11 +65,11 @@ class Program:
             return value if self._scalar or known(value) else UNKNOWN
         except UnknownReached:
             return UNKNOWN
-        except FAILURES as error:
+        except (*FAILURES, Exhausted) as error:
             return Fault(told(error))
 
     def _frame(self, bindings: Mapping[str, Any]) -> dict[Any, Any]:
-        frame: dict[Any, Any] = {BUDGET: ITERATIONS}
+        frame: dict[Any, Any] = {BUDGET: ITERATIONS, WORK: UNITS}
         for name in self._roots or ():
             try:
                 frame[name] = bindings[name]
@@ -77,30 +78,31 @@ class Program:
         return frame
 
 
-def compile(source: str, declarations: Declarations, *, result: Type = BOOL) -> Program:
+def compile(source: str, declarations: Declarations, *, result: Type = BOOL, checked: bool = True) -> Program:
     """Parse, check and build an expression whose result must be of type `result` (DYN takes any, and `Program.type` tells).
 
     Raises ExprError with all problems at once. A result that is only known at run time is refused for every `result` but DYN.
+    Without `checked` only syntax is a problem, and the rest an error where it comes to run; no document is compiled so.
     """
     try:
-        return _compile(source, declarations, result)
+        return _compile(source, declarations, result, checked=checked)
     except RecursionError:  # the limits of the parser hold unless the caller's own stack is deep
         raise ExprError([at(source, 0, 1, "the expression is nested too deep")]) from None
 
 
-def _compile(source: str, declarations: Declarations, result: Type) -> Program:
-    return Program(source, *checked_tree(source, declarations, result))
+def _compile(source: str, declarations: Declarations, result: Type, *, checked: bool) -> Program:
+    return Program(source, *checked_tree(source, declarations, result, checked=checked))
 
 
-def checked_tree(source: str, declarations: Declarations, result: Type) -> tuple[tree.Node, Checked]:
+def checked_tree(source: str, declarations: Declarations, result: Type, *, checked: bool = True) -> tuple[tree.Node, Checked]:
     """The tree, with nothing wrong in it. Raises ExprError."""
     root = parse(source)
-    checked = check(source, root, declarations)
-    if not checked.problems:
-        _check_result(source, root, checked, result)
-    if checked.problems:
-        raise ExprError(checked.problems)
-    return root, checked
+    found = check(source, root, declarations, checked=checked)
+    if checked and not found.problems:
+        _check_result(source, root, found, result)
+    if found.problems:
+        raise ExprError(found.problems)
+    return root, found
 
 
 def _check_result(source: str, root: tree.Node, checked: Checked, result: Type) -> None:

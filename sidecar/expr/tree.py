@@ -98,8 +98,8 @@ class Mapped(Node):
 class Fold(Node):
     """A macro over a range.
 
-    `macro` is `all`, `exists`, `exists_one`, `map`, `filter`, `transformList`, `transformMap` or `transformMapEntry`; `names` its
-    one or two variables; `test` the condition and `body` the transformation, as the macro has them.
+    `macro` is `all`, `exists`, `exists_one`, `map`, `filter`, `sortBy`, `transformList`, `transformMap` or `transformMapEntry`;
+    `names` its one or two variables; `test` the condition and `body` the transformation, as the macro has them.
     """
 
     macro: str
@@ -111,7 +111,7 @@ class Fold(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bind(Node):
-    """`cel.bind(name, value, body)`, or with `macro` `optMap` and `optFlatMap` the same over an optional."""
+    """`cel.bind(name, value, body)`, also one value of a `cel.block`; or with `macro` `optMap` and `optFlatMap` the same over an optional."""
 
     macro: Literal["bind", "optMap", "optFlatMap"]
     name: str

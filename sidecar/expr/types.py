@@ -61,11 +61,15 @@ DYN = Type("dyn")
 NEVER = Type("never")
 """What the elements of `[]` are: nothing yet, so that it joins with every list."""
 TYPE = Type("type")
+IP = Type("net.IP")
+CIDR = Type("net.CIDR")
 A = Type("param", name="A")
 B = Type("param", name="B")
 
 NUMERIC = frozenset({"int", "uint", "double"})
 _OPEN = frozenset({"dyn", "never"})
+_NULLABLE = frozenset({"optional", "timestamp", "duration"})
+"""What CEL lets null stand for in a list. A function that meets the null is an error when it runs."""
 ORDERED = frozenset({"bool", "string", "bytes", "timestamp", "duration"}) | NUMERIC
 
 
@@ -114,6 +118,8 @@ def join(left: Type, right: Type) -> Type | None:
         return right if left == NEVER else left
     if DYN in (left, right):
         return DYN
+    if NULL in (left, right) and {left.kind, right.kind} & _NULLABLE:
+        return right if left == NULL else left
     if left.kind != right.kind or left.name != right.name or len(left.params) != len(right.params) or not left.params:
         return None
     parts = [join(a, b) for a, b in zip(left.params, right.params, strict=True)]

@@ -68,6 +68,12 @@ def test_the_middle_calls_nothing_that_reads_the_world():
     assert found == []
 
 
+def test_every_expression_of_the_product_is_checked():
+    """`checked=False` is for the tests of the language and the tools of its development."""
+    asked = [(name, node.value.lineno) for name, tree in MODULES.items() for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "checked"]
+    assert [(name, line) for name, line in asked if not name.startswith("expr/")] == []
+
+
 def test_no_state_is_a_module_global():
     assert [name for name, tree in MODULES.items() for node in ast.walk(tree) if isinstance(node, ast.Global)] == []
 
