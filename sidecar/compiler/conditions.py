@@ -60,7 +60,8 @@ class Scope:
 
     report: Report
     document: Document
-    claims: Mapping[str, Type]
+    claims: Mapping[str, Type] | None
+    """The declared claims; None where the Identity did not load, so that nobody knows them."""
     phase: str = "request"
     proposals: bool = False
     """The document is about proposed tool calls alone."""
@@ -75,6 +76,8 @@ class Scope:
 
     def program(self, pointer: str, source: str, *, result: Type = BOOL, types: Mapping[str, Type] | None = None) -> Program | None:
         """Compile one expression. None where it does not compile; the problems are in the report."""
+        if self.claims is None and "claims" in source:
+            result = DYN  # one of them may be the result, and its type is not known
         try:
             made = expr.compile(source, self.declarations(self.types if types is None else types), result=result)
         except ExprError as error:

@@ -23,10 +23,14 @@ class LayerFiles(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """`layers` hold the documents that are whole; whether they may be used, the errors among `diagnostics` say."""
+    """`layers` hold the documents that are whole; whether they may be used, the errors among `diagnostics` say.
+
+    `lost` names the kinds of which a document did not load, `*` where nobody knows which.
+    """
 
     layers: tuple[LayerSource, ...]
     diagnostics: tuple[Diagnostic, ...]
+    lost: frozenset[str] = frozenset()
 
 
 def load(layers: Sequence[tuple[str, Sequence[tuple[str, bytes]]]], environ: Mapping[str, str], now: float) -> Loaded:
@@ -38,7 +42,8 @@ def load(layers: Sequence[tuple[str, Sequence[tuple[str, bytes]]]], environ: Map
     diagnostics = [item for layer in read for item in layer.diagnostics]
     diagnostics += references.check([layer.facts for layer in read], now)
     names = [name for layer in read for name in layer.names]
-    return Loaded(tuple(LayerSource(layer.facts.name, layer.facts.documents) for layer in read), in_reading_order(diagnostics, names))
+    lost = {kind for layer in read for kind, _ in layer.facts.broken} | {"*" for layer in read if layer.facts.unread}
+    return Loaded(tuple(LayerSource(layer.facts.name, layer.facts.documents) for layer in read), in_reading_order(diagnostics, names), frozenset(lost))
 
 
 class _Layer(NamedTuple):
