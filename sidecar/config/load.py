@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.config import references, source, validate
+from sidecar.config.checks import size
 from sidecar.config.diagnostics import Diagnostic, Position, in_reading_order
 from sidecar.config.document import Document, LayerSource
 
@@ -38,12 +39,21 @@ def load(layers: Sequence[tuple[str, Sequence[tuple[str, bytes]]]], environ: Map
 
     `environ` fills `${NAME}` where a field allows it; `now` is Unix seconds. Never raises on what authors wrote.
     """
+    if (whole := sum(len(data) for _, files in layers for _, data in files)) > size.MOST_BYTES:
+        return Loaded((), (_too_large(layers[0][0], whole),), frozenset({"*"}))
     read = [_layer(name, files, environ) for name, files in layers]
     diagnostics = [item for layer in read for item in layer.diagnostics]
     diagnostics += references.check([layer.facts for layer in read], now)
     names = [name for layer in read for name in layer.names]
+    if any(item.code == "too-many" for item in diagnostics):
+        return Loaded((), in_reading_order(diagnostics, names), frozenset({"*"}))
     lost = {kind for layer in read for kind, _ in layer.facts.broken} | {"*" for layer in read if layer.facts.unread}
     return Loaded(tuple(LayerSource(layer.facts.name, layer.facts.documents) for layer in read), in_reading_order(diagnostics, names), frozenset(lost))
+
+
+def _too_large(name: str, whole: int) -> Diagnostic:
+    words = f"all files together have {whole // 2**20} MiB; {size.MOST_BYTES // 2**20} are the most"
+    return Diagnostic("error", "too-large", words, Position(name or "."), "what is alike is one rule with a list, or a `group:`")
 
 
 class _Layer(NamedTuple):

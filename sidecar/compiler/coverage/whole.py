@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from sidecar.compiler.candidates import member_names
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from sidecar.call import Member
     from sidecar.compiler.index import Matcher
     from sidecar.compiler.routes import Table
     from sidecar.compiler.rules import Condition, Exemption, QuotaRule, Rule
@@ -59,17 +62,21 @@ class Whole:
         return (document for layer in self.layers for document in layer.documents if document.kind == kind)
 
     @cached_property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """Every name that can be asked exactly, case-folded, with all names its calls are matched under (the closed set), over all dialects."""
+    def asked(self) -> Mapping[str, tuple[Member, ...]]:
+        """Every name that can be asked exactly, case-folded, with the members that may serve it, over all dialects."""
         families = dict.fromkeys(each.spec.dialect for each in self.table.served.values())
-        found: dict[str, dict[str, None]] = {}
+        found: dict[str, tuple[Member, ...]] = {}
         for family in families:
             for name in self.table.names(family):
-                asked = name.casefold()
-                members = self.table.members(family, asked)
+                members = self.table.members(family, name.casefold())
                 if members:
-                    found.setdefault(asked, {asked: None}).update(dict.fromkeys(each for member in members for each in _both(member.upstream, member.model)))
-        return {asked: tuple(names) for asked, names in found.items()}
+                    found[name.casefold()] = (*found.get(name.casefold(), ()), *members)
+        return found
+
+    @cached_property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """The same with all names that calls of it are matched under: the closed set."""
+        return {asked: tuple(dict.fromkeys((asked, *(name for member in members for name in member_names(member))))) for asked, members in self.asked.items()}
 
     @cached_property
     def open(self) -> bool:
@@ -81,10 +88,6 @@ class Whole:
         return frozenset(
             each.spec.dialect for each in self.table.served.values() if not match.targets or any(map(match.covers, _served(each.name, each.exact)))
         )
-
-
-def _both(upstream: str, model: str) -> tuple[str, str]:
-    return model.casefold(), f"{upstream}/{model}".casefold()
 
 
 def _served(upstream: str, known: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
