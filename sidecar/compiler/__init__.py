@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sidecar.compiler import coverage, digest, exceptions, policies, quotas, rbac, routes
+from sidecar.compiler import broken, coverage, digest, exceptions, policies, quotas, rbac, routes
 from sidecar.compiler.candidates import HOUSEKEEPING, Layer
 from sidecar.compiler.conditions import Report, claim_types
 from sidecar.compiler.coverage.whole import Counted, Held, Lifting, Whole
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sidecar.compiler.rules import Exemption, QuotaRule, Rule
-    from sidecar.config.document import LayerSource
+    from sidecar.config.document import Document, LayerSource
+    from sidecar.config.load import Loaded
     from sidecar.expr import Type
 
 T = TypeVar("T", documents.Settings, documents.Identity)
 
-__all__ = ["Compilation", "Snapshot", "compile_layers"]
+__all__ = ["Compilation", "Snapshot", "compile_layers", "compile_loaded"]
 
 
 class Compilation(NamedTuple):
@@ -38,14 +39,29 @@ class Compilation(NamedTuple):
     whole: Whole
 
 
-def compile_layers(layers: Sequence[LayerSource], *, now: float, lost: frozenset[str] | None = None) -> Compilation:  # noqa: ARG001  time-bound checks are config's; the seam stays
+def compile_loaded(loaded: Loaded, *, now: float) -> Compilation:
+    """Compile what was loaded, whether all of it was or not."""
+    if not has_errors(loaded.diagnostics):
+        return compile_layers(loaded.layers, now=now)
+    return compile_layers(loaded.layers, now=now, lost=loaded.lost, wrecks=loaded.broken)
+
+
+def compile_layers(
+    layers: Sequence[LayerSource],
+    *,
+    now: float,  # noqa: ARG001
+    lost: frozenset[str] | None = None,
+    wrecks: Sequence[Document] = (),
+) -> Compilation:
     """Compile documents, first layer first. `now` is Unix seconds. Never raises on what authors wrote.
 
-    `lost` is given where `config.load` found errors: the kinds of which a document did not load (`config.load.Loaded.lost`). Then the mistakes that
-    can be known all the same are told, and there is no snapshot.
+    `lost` is given where `config.load` found errors: the kinds of which a document did not load (`config.load.Loaded.lost`), and `wrecks` those
+    that can be told. Then the mistakes that can be known all the same are told, and there is no snapshot.
     """
     report = Report()
     whole, compiled = _whole(layers, report, lost)
+    for wreck in wrecks:
+        broken.conditions(wreck, report, _claims(whole.identity, lost))
     coverage.check(whole, report)
     diagnostics = in_reading_order(report.diagnostics)
     if lost is not None or has_errors(diagnostics):
@@ -54,9 +70,14 @@ def compile_layers(layers: Sequence[LayerSource], *, now: float, lost: frozenset
     return Compilation(Snapshot(digest.of(layers), whole.settings, whole.identity, whole.table, compiled, kept), diagnostics, whole)
 
 
+def _claims(identity: documents.Identity | None, lost: frozenset[str] | None) -> Mapping[str, Type] | None:
+    """The declared claims; None where the document that declares them did not load."""
+    return None if identity is None and lost and lost & {"Identity", "*"} else claim_types(identity)
+
+
 def _whole(layers: Sequence[LayerSource], report: Report, lost: frozenset[str] | None) -> tuple[Whole, tuple[Layer, ...]]:
     identity = _one(layers, documents.Identity)
-    claims = None if identity is None and lost is not None and lost & {"Identity", "*"} else claim_types(identity)
+    claims = _claims(identity, lost)
     parts = [_layer(layer, index, report, claims) for index, layer in enumerate(layers)]
     whole = Whole(
         layers=tuple(layers),

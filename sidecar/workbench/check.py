@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.compiler import compile_layers
+from sidecar.compiler import compile_loaded
 from sidecar.compiler.coverage.matrix import Row, matrix
 from sidecar.compiler.lints import lint
-from sidecar.config.diagnostics import Diagnostic, has_errors, in_reading_order
+from sidecar.config.diagnostics import Diagnostic, in_reading_order
 from sidecar.config.load import load
 from sidecar.errors import CallError
 from sidecar.workbench import cases
@@ -41,7 +41,7 @@ def check(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) 
     loaded = load(layers, environ, now)
     files = [f"{name}/{file}" if name else file for name, held in layers for file, _ in held]
     documents = sum(len(layer.documents) for layer in loaded.layers)
-    compilation = compile_layers(loaded.layers, now=now, lost=loaded.lost if has_errors(loaded.diagnostics) else None)
+    compilation = compile_loaded(loaded, now=now)
     found = [*loaded.diagnostics, *compilation.diagnostics]
     if compilation.snapshot is None:
         return Findings(in_reading_order(found, files), documents)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.compiler import compile_layers
-from sidecar.config.diagnostics import Diagnostic, has_errors, in_reading_order
+from sidecar.compiler import compile_loaded
+from sidecar.config.diagnostics import Diagnostic, in_reading_order
 from sidecar.config.load import LayerFiles, load
 from sidecar.workbench import cases
 
@@ -56,7 +56,7 @@ def prepare_over(layers: Sequence[LayerFiles], good: Sequence[LayerFiles], envir
 def compiled(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Prepared:
     """The same without running the tests: for `sidecar test`, which tells each result."""
     loaded = load(layers, environ, now)
-    compilation = compile_layers(loaded.layers, now=now, lost=loaded.lost if has_errors(loaded.diagnostics) else None)
+    compilation = compile_loaded(loaded, now=now)
     diagnostics = in_reading_order((*loaded.diagnostics, *compilation.diagnostics), [f"{layer.name}/{name}" for layer in layers for name, _ in layer.files])
     if compilation.snapshot is None:
         return _failed(layers, diagnostics)
