@@ -30,7 +30,9 @@ def conditions(document: Document, report: Report, claims: Mapping[str, Type] | 
     scope = Scope(report, document, claims, *_phase(spec))
     if document.kind == "Policy":
         scope.declare({name: text for name, node in _entries(spec, "variables") if (text := _text(node))})
-        scope.types |= {name: DYN for name, _ in _entries(spec, "variables") if name not in scope.types}
+        lost_ones = {name: DYN for name, _ in _entries(spec, "variables") if name not in scope.types}
+        scope.types |= lost_ones
+        scope.doubtful = scope.doubtful or bool(lost_ones)
     lost = document.kind == "Policy" and bool(spec.entries.keys() - FIELDS)
     for pointer, text, result in _expressions(document.kind, spec):
         if not (lost and "variables" in text):

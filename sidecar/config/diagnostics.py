@@ -152,8 +152,9 @@ def _rule(code: str) -> dict[str, object]:
 def _results(diagnostics: Sequence[Diagnostic], codes: Sequence[str]) -> Iterator[dict[str, object]]:
     seen: dict[str, int] = {}
     for item in diagnostics:
-        print_ = hashlib.sha256("\0".join((item.code, item.position.file, item.message, item.source_line.strip())).encode()).hexdigest()
-        seen[print_] = again = seen.get(print_, 0) + 1
+        same = (item.code, item.position.file, item.message, item.source_line.strip())  # what a moved line keeps
+        digest = hashlib.sha256(json.dumps(same).encode()).hexdigest()
+        seen[digest] = again = seen.get(digest, 0) + 1
         text = f"{item.message}; {item.hint}" if item.hint else item.message
         yield {
             "ruleId": item.code,
@@ -161,7 +162,7 @@ def _results(diagnostics: Sequence[Diagnostic], codes: Sequence[str]) -> Iterato
             "level": item.severity,
             "message": {"text": text},
             "locations": [{"physicalLocation": _place(item)}],
-            "partialFingerprints": {"sidecarFinding/v1": f"{print_}:{again}"},
+            "partialFingerprints": {"sidecarFinding/v1": f"{digest}:{again}"},
         }
 
 

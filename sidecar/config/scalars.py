@@ -254,7 +254,9 @@ def money(node: Node, scope: Scope) -> Any:
 def _number_hint(node: Node) -> str:
     if not isinstance(node, ScalarNode):
         return ""
-    return "take the quotes off" if node.style and _NUMBER.match(node.text) else traps.number(node.text)
+    if node.style and _NUMBER.match(node.text):
+        return "take the quotes off"
+    return "too large" if _INT.match(node.text) and len(node.text) >= DIGITS - 1 else traps.number(node.text)
 
 
 # ---------------------------------------------------------------- units

@@ -23,8 +23,8 @@ TOOLS: Final = frozenset({"call.tool.name", "call.tool.server"})
 NAMES: Final = MODELS | CALLERS | TOOLS
 """What is compared as a name. Of the lists, the elements."""
 _ENDS: Final = r"(?:com|org|net|io|dev|ai|co|eu|de|uk|fr|app|cloud|local|internal|lan|corp|example|test|gov|edu)"
-_DOMAIN: Final = re.compile(rf"[A-Za-z0-9-]\.{_ENDS}(?![A-Za-z0-9-])")
-_DOT: Final = re.compile(r"[A-Za-z0-9-]\.[A-Za-z]")
+_DOMAIN: Final = re.compile(rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.{_ENDS}(?![A-Za-z0-9-])")
+_DOT: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 
 
 class Use(NamedTuple):
@@ -44,8 +44,12 @@ class Use(NamedTuple):
 
 def uses(subject: Subject) -> Iterator[Use]:
     """Every `matches` with a literal."""
-    for one in subject.expressions:
-        yield from _uses(one, one.root, {}, negated=False)
+    return (use for one in subject.expressions for use in uses_of(one))
+
+
+def uses_of(one: Expression) -> Iterator[Use]:
+    """Those of one expression."""
+    return _uses(one, one.root, {}, negated=False)
 
 
 def _uses(one: Expression, node: tree.Node, elements: dict[str, str], *, negated: bool) -> Iterator[Use]:
@@ -90,14 +94,8 @@ def dots(subject: Subject) -> Iterator[Diagnostic]:
         plain = re.sub(r"\\.|\[[^\]]*\]", "\0\0", use.pattern)
         found = (_DOT if use.name == "url.host" else _DOMAIN).search(plain)
         if found is not None:
-            word = found[0]
-            escaped = word.replace(".", "\\.")
-            yield use.expression.warning(
-                "pattern-dot",
-                f"`.` in `{word}` stands for any character",
-                use.literal,
-                hint=f"`{escaped}`, with the pattern in single quotes inside YAML, or `r'…'`",
-            )
+            word = found[0].replace(".", "[.]")
+            yield use.expression.warning("pattern-dot", f"`.` in `{found[0]}` stands for any character", use.literal, hint=f"`{word}`")
 
 
 def alternations(subject: Subject) -> Iterator[Diagnostic]:

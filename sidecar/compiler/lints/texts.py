@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sidecar.compiler.lints.patterns import uses
+from sidecar.compiler.lints.patterns import uses_of
 from sidecar.compiler.lints.subject import Expression, called, children, dotted, literal, walk
 from sidecar.config import letters
 from sidecar.expr import tree
@@ -69,8 +69,9 @@ def paths(subject: Subject) -> Iterator[Diagnostic]:
         risky = test.call.function in {"startsWith", "matches"} and _PATH.match(test.words) and "://" not in test.words
         risky = risky or (test.call.function == "contains" and test.words.strip("/\\") == "..")
         if risky and of_arguments(test.expression, test.looked):
-            folder = test.words.removeprefix("^") if test.words.strip("/\\") != ".." else "/srv"
-            hint = f"`path.within({test.expression.text(test.looked)}, '{folder}')`"
+            looked = test.expression.text(test.looked)
+            climbs = test.words.strip("/\\") == ".."
+            hint = f"`path.clean({looked})` resolves it" if climbs else f"`path.within({looked}, '{test.words.removeprefix('^')}')`"
             yield test.expression.warning("raw-path", "this looks at a path as text: `..`, `//` and longer names pass by it", test.call, hint=hint)
 
 
@@ -111,15 +112,21 @@ def _host(one: Expression, node: tree.Node) -> bool:
 def cases(subject: Subject) -> Iterator[Diagnostic]:
     """`call.target == "GPT-4o"` is never true: what is asked is folded before anything is matched."""
     for one in subject.expressions:
-        for node in walk(one.root):
-            for path, constant in _compared(node):
-                words = literal(constant)
-                if path in FOLDED and words is not None and words != words.casefold():
-                    yield one.warning("case", f"`{path}` is lower case: `{words}` is never in it", constant, hint=f"`{words.casefold()}`")
-    for use in uses(subject):
+        for path, constant, words in capitals(one):
+            yield one.warning("case", f"`{path}` is lower case: `{words}` is never in it", constant, hint="write it in lower case")
+
+
+def capitals(one: Expression) -> Iterator[tuple[str, tree.Node, str]]:
+    """What is compared with a lower-case name and is not: the name, the literal, its text."""
+    for node in walk(one.root):
+        for path, constant in _compared(node):
+            words = literal(constant)
+            if path in FOLDED and words is not None and words != words.casefold():
+                yield path, constant, words
+    for use in uses_of(one):
         plain = re.sub(r"\\.|\[[^\]]*\]|\(\?[a-zA-Z<>]*", "", use.pattern)
         if use.name in FOLDED and "(?i" not in use.pattern and re.search("[A-Z]", plain):
-            yield use.expression.warning("case", f"`{use.name}` is lower case: this pattern is never found in it", use.literal, hint="write it in lower case")
+            yield use.name, use.literal, use.pattern
 
 
 def _compared(node: tree.Node) -> Iterator[tuple[str, tree.Node]]:

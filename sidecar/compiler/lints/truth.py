@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar.compiler.coverage import partial
 from sidecar.compiler.coverage.surface import places
 from sidecar.compiler.coverage.whole import touched
-from sidecar.compiler.lints import facts
+from sidecar.compiler.lints import facts, texts
 from sidecar.expr import UNKNOWN
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sidecar.compiler.coverage.whole import Held, Whole
     from sidecar.compiler.index import Matcher
     from sidecar.compiler.lints.subject import Expression, Subject
+    from sidecar.compiler.rules import Condition
     from sidecar.config.diagnostics import Diagnostic
 
 MOST = 512
@@ -33,7 +34,7 @@ def contradictions(subject: Subject) -> Iterator[Diagnostic]:
     """`x == "a" && x == "b"`; `x > 5 && x < 3`; the same over the `when` of the document and of a rule."""
     told: set[int] = set()
     for one in subject.expressions:
-        if facts.narrowed(one.root, True, {}) is None:
+        if facts.narrowed(one.root, True, {}) is None and not _constant(one):
             told.add(id(one))
             yield one.warning(
                 "always-false", "this condition is never true: it contradicts itself", hint="take the rule out, or write `||` where that is meant"
@@ -62,19 +63,35 @@ def _constant(one: Expression) -> bool:
 
 
 def by_match(subject: Subject) -> Iterator[Diagnostic]:
-    """`call.operation == "embeddings"` where the match says `chat`."""
+    """`call.operation == "embeddings"` where the match says `chat`. What is served today makes a condition never true, and never superfluous."""
     for held in subject.whole.rules:
         condition = held.rule.condition
-        if condition is None or not condition.programs or not (places_ := subject.conditions(held.document, held.pointer)):
+        joined = subject.conditions(held.document, held.pointer)
+        if condition is None or not joined or _told_already(joined):
             continue
         results = {partial.result(condition, bindings) for bindings in islice(_calls(subject.whole, held), MOST)}
-        last = places_[-1]
         if results == {False}:
-            yield last.warning(
+            yield joined[-1].warning(
                 "always-false", "this condition is never true for what the match lets through", hint="match what it asks for, or take the rule out"
             )
-        elif results == {True}:
-            yield last.warning("always-true", "this condition is always true for what the match lets through", hint="take it out")
+        elif results == {True} and (_spelt(held.rule.match) or not _named(condition)):
+            yield joined[-1].warning("always-true", "this condition is always true for what the match lets through", hint="take it out")
+
+
+def _told_already(joined: tuple[Expression, ...]) -> bool:
+    known: Mapping[facts.Key, facts.Fact] | None = {}
+    for one in joined:
+        known = facts.narrowed(one.root, True, known) if known is not None else None
+    return known is None or any(True for one in joined for _ in texts.capitals(one))
+
+
+def _spelt(match: Matcher) -> bool:
+    """Whether the match names each target."""
+    return bool(match.targets) and all(pattern.exact for pattern in match.targets)
+
+
+def _named(condition: Condition) -> bool:
+    return any(touched(condition, path) for path in NAMES)
 
 
 def _calls(whole: Whole, held: Held) -> Iterator[Mapping[str, Any]]:
@@ -89,7 +106,7 @@ def _calls(whole: Whole, held: Held) -> Iterator[Mapping[str, Any]]:
 def _names(whole: Whole, held: Held, place: Place) -> list[dict[str, Any]]:
     """The names of models, where documents spell all of them out."""
     rule = held.rule
-    if place.operation in {"tool_call", "models"} or whole.open or not any(touched(rule.condition, path) for path in NAMES):
+    if place.operation in {"tool_call", "models"} or whole.open or rule.condition is None or not _named(rule.condition):
         return [{}]
     found = [
         {"target": asked, "requested_model": asked, "model": member.model}
