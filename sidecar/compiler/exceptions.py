@@ -20,7 +20,7 @@ ALL = EXCLUDED | {ANY}
 """An exception names its rules: without `operation` it is for all that they match."""
 
 
-def exemptions(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[Exemption]:
+def exemptions(document: Document, report: Report, claims: Mapping[str, Type] | None, rank: str) -> Iterator[Exemption]:
     """The exemption of one Exception. `lifts` are `document/rule` of its own layer."""
     spec: documents.Exception_ = document.spec
     condition = Scope(report, document, claims).condition(("/spec/when", spec.when))

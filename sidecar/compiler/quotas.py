@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CALENDAR = frozenset({"day", "month"})
 
 
-def quotas(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[QuotaRule]:
+def quotas(document: Document, report: Report, claims: Mapping[str, Type] | None, rank: str) -> Iterator[QuotaRule]:
     """The rule of one Quota. One in `mode: audit` is checked and left out: it never reserves."""
     spec: documents.Quota = document.spec
     scope = Scope(report, document, claims)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OPERATIONS: frozenset[str] = frozenset(get_args(LlmOperation)) - {ANY}
 
 
-def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[Rule]:
+def rules(document: Document, report: Report, claims: Mapping[str, Type] | None, rank: str) -> Iterator[Rule]:
     """The rules of one Roles document."""
     spec: documents.Roles = document.spec
     scope = Scope(report, document, claims)
@@ -34,10 +34,11 @@ def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: 
             continue
         place = document.at(f"/spec/bindings/{index}")
         held = None if isinstance(condition, str) else condition
-        yield from _granted(document, binding, held, rank=rank, where=f"{place.file}:{place.line}")
+        yield from _granted(document, index, held, rank=rank, where=f"{place.file}:{place.line}")
 
 
-def _granted(document: Document, binding: documents.Binding, condition: Condition | None, *, rank: str, where: str) -> Iterator[Rule]:
+def _granted(document: Document, index: int, condition: Condition | None, *, rank: str, where: str) -> Iterator[Rule]:
+    binding: documents.Binding = document.spec.bindings[index]
     name = f"{document.name}/{binding.role}"
     subjects = tuple(compile_pattern(text, fold=False) for text in sorted(set(binding.subjects)))
     for operations, targets in expanded(document.spec.roles, binding.role).items():
@@ -52,6 +53,7 @@ def _granted(document: Document, binding: documents.Binding, condition: Conditio
             where=where,
             order=(rank, name, "Roles", *sorted(operations), *sorted(targets), *sorted(binding.subjects), binding.when),
             audit=document.spec.mode == "audit",
+            pointer=f"/spec/bindings/{index}",
         )
 
 
@@ -67,8 +69,9 @@ def expanded(roles: Mapping[str, documents.Role], name: str) -> dict[frozenset[s
         seen.add(role)
         ahead += roles[role].inherits
         for grant in roles[role].allow:
-            _, operation, target = grant.split(":", 2)
-            found.setdefault(operations(operation), []).append(target)
+            if grant.count(":") >= 2:  # what is none was told at load
+                _, operation, target = grant.split(":", 2)
+                found.setdefault(operations(operation), []).append(target)
     return found
 
 

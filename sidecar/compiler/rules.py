@@ -81,6 +81,8 @@ class Rule:
     message: str = ""
     help: str = ""
     buffer: bool = False
+    pointer: str = ""
+    """Where it stands in its document."""
     reasons: Mapping[str, Reason] = field(init=False)
 
     def __post_init__(self) -> None:

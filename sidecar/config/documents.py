@@ -29,6 +29,8 @@ Pattern = Annotated[str, "pattern"]
 """Exact, `*` within a segment, `**` across segments."""
 Subject = Annotated[str, "subject"]
 """`user:` `key:` `spiffe:` `sa:ns/name` `group:` `team:` or `anonymous`, with `*` globs."""
+Named = Annotated[str, "named"]
+"""A name from outside, in letters that are what they look like."""
 Environ = Annotated[str, "environ"]
 """Text in which `${NAME}` and `${NAME:-default}` are taken from the environment."""
 Money = Annotated[float, "number"]
@@ -264,9 +266,9 @@ class Key:
     """The subject is `key:<id>`."""
     sha256: str
     """64 hex digits."""
-    team: str = ""
+    team: Named = ""
     """Becomes `principal.team`."""
-    groups: tuple[str, ...] = ()
+    groups: tuple[Named, ...] = ()
     """Become `principal.groups`."""
     claims: Mapping[str, object] = field(default_factory=dict)
     """Values for declared claims."""
@@ -312,9 +314,9 @@ class Mtls:
 class Anonymous:
     """Callers without a credential. Alone on its listener: a load error beside any other method."""
 
-    team: str = ""
+    team: Named = ""
     """Becomes `principal.team`."""
-    groups: tuple[str, ...] = ()
+    groups: tuple[Named, ...] = ()
     """Become `principal.groups`."""
 
 
@@ -385,7 +387,7 @@ class Model:
 
     name: Pattern
     """Its name at the provider; a glob admits every name it matches, which then has no aliases."""
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Named, ...] = ()
     """Other names callers may use."""
     price: Price | None = None
     """Needed where a dollar limit matches."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.config import documents
-from sidecar.config.checks import across, base, fixtures, grants, identity, policies, settings, upstreams
+from sidecar.config.checks import across, base, fixtures, grants, identity, policies, settings, size, upstreams
 from sidecar.config.checks.across import Across, Layer, World
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ DATED: tuple[tuple[tuple[str, ...], Dated], ...] = (
 """The same, of rules that depend on the day."""
 
 ACROSS: tuple[Across, ...] = (
+    size.bounded,
     across.unique_names,
     across.places,
     across.aliases,

@@ -27,6 +27,7 @@ MARKERS: Mapping[str, Schema] = {
     "percent": {"type": "string", "pattern": r"^\d+(\.\d+)? ?%$"},
     "pattern": {"type": "string", "minLength": 1},
     "subject": {"type": "string", "pattern": "^(anonymous$|(user|key|spiffe|sa|group|team):.)"},
+    "named": {"type": "string"},
     "environ": {"type": "string"},
     "number": {"type": "number", "minimum": 0},
 }

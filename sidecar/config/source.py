@@ -133,8 +133,8 @@ def read(name: str, data: bytes) -> Source:
         return source
     source.lines = BREAK.split(text)
     source.hashes = " #" in text
+    leaks.scan(source, text)  # first of all: what is told afterwards shows lines
     if _characters_are_sound(source, text):
-        leaks.scan(source, text)
         _parse(source, text)
     else:
         source.lost = True
@@ -156,6 +156,7 @@ def _decode(source: Source, data: bytes) -> str | None:
     except UnicodeDecodeError as error:
         good = data[: error.start].removeprefix(b"\xef\xbb\xbf").decode("utf-8")
         source.lines = BREAK.split(good)
+        leaks.scan(source, good)
         byte = data[error.start]
         source.complain("encoding", f"byte 0x{byte:02x} is not UTF-8", len(source.lines), len(source.lines[-1]) + 1, hint="save the file as UTF-8")
         return None

@@ -43,13 +43,14 @@ def _row(snapshot: Snapshot, test: Document, row: Expectation, index: int) -> It
     spec: Test = test.spec
     now = NOW if spec.now is None else spec.now
     position = test.at(f"/spec/expect/{index}")
-    for who in _chosen(row.principal, spec.principals):
-        for what in _chosen(row.call, spec.calls):
+    for who in chosen(row.principal, spec.principals):
+        for what in chosen(row.call, spec.calls):
             detail = _case(snapshot, spec.principals[who], spec.calls[what], row, now)
             yield CaseResult(f"{test.name}: {who} / {what}", not detail, detail, position)
 
 
-def _chosen(names: Sequence[str], known: Mapping[str, object]) -> Sequence[str]:
+def chosen(names: Sequence[str], known: Mapping[str, object]) -> Sequence[str]:
+    """The names of a row; `*` is all of them."""
     return tuple(known) if "*" in names else names
 
 
