@@ -7,6 +7,7 @@ kept, and `replay.py`, which decides. It knows no configuration: names are resol
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -22,7 +23,7 @@ from sidecar.telemetry.record import NAME_LIMIT
 from sidecar.workbench.compare import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from sidecar.telemetry.record import Record
     from sidecar.telemetry.sealing import Opener
@@ -152,6 +153,7 @@ class Reader:
     def read(self, record: Record) -> Recorded:
         """Raises BadRecord: a field that is needed is missing or of another shape, or sealed inputs that were changed."""
         try:
+            check(record)
             return self._read(record)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BadRecord("this decision lacks a field that is needed to decide it again") from error
@@ -188,6 +190,8 @@ class Reader:
                 self.unopened += 1
                 return NOTHING
             inputs = orjson.loads(self._opener.open(inputs["sealed"], id=record.id, snapshot=record.snapshot))
+        if not _shaped(inputs, "inputs"):
+            raise BadRecord("the inputs of this decision are of another shape than they must have")
         return Kept(inputs["values"], frozenset(inputs["absent"]))
 
     def _principal(self, who: Mapping[str, Any], kept: Kept) -> Principal:
@@ -201,6 +205,56 @@ class Reader:
                 self._people.clear()
             known = self._people[key] = principal_of(who, kept)
         return known
+
+
+NUMBER = (int, float)
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "record": {
+        "id": str, "now": NUMBER, "effect": str, "snapshot": str, "phase": str, "call": dict, "audited": bool,
+        "facts": Mapping, "obligations": Mapping, "by": (tuple, str), "reasons": (tuple, dict), "would": (tuple, dict),
+    },
+    "call": {
+        "protocol": str, "operation": str, "dialect": str, "target": str, "source": str, "stream": bool, "tokens": int, "bytes": int,
+        "members": (list, str),
+    },
+    "call?": {"tool": str, "server": str, "asked": str, "max_output": int, "choices": int, "tools": (list, str), "refs": (list, str)},
+    "principal": {"id": str, "kind": str, "team": str, "groups": (list, str), "actors": (list, str)},
+    "reason": {"rule": str, "where": str},
+    "inputs": {"values": dict, "absent": (list, str)},
+    "facts?": {"quota": str, "quotas": (list, str), "bill": dict, "owner": str, "identity": str},
+}  # fmt: skip
+"""What a record must be made of to be decided again; with `?` what it may. (list, str) is a list of texts."""
+
+
+def check(record: Record) -> None:
+    """Raises BadRecord. A record may come from anywhere, and the ladder trusts what it is given."""
+    shown = {name: getattr(record, name) for name in SHAPES["record"]}
+    good = _shaped(shown, "record") and _shaped(record.call, "call") and _shaped(record.call, "call?") and _shaped(record.facts, "facts?")
+    good = good and (record.principal is None or (type(record.principal) is dict and _shaped(record.principal, "principal")))
+    good = good and (not record.audited or all(_shaped(reason, "reason") for reason in record.would))
+    good = good and all(type(most) in NUMBER or most is None for most in record.facts.get("bill", {}).values())
+    good = good and all(type(owed) in {list, dict} for owed in record.obligations.values()) and record.phase in {"", "response", "head"}
+    if not good or record.effect not in {"allow", "deny"}:
+        raise BadRecord("a field of this decision is missing, or of another shape than it must have")
+
+
+def _shaped(held: Mapping[str, Any], name: str) -> bool:
+    """A plain loop: this is asked of every record."""
+    missing = name.endswith("?")
+    for field, shape in SHAPES[name].items():
+        value = held.get(field)
+        if type(value) is not shape and not (missing and field not in held) and not _is(value, shape):
+            return False
+    return True
+
+
+def _is(value: Any, shape: Any) -> bool:
+    if type(shape) is not tuple:
+        return shape is Mapping and isinstance(value, Mapping)
+    if shape is NUMBER:
+        return type(value) in shape
+    holder, item = shape
+    return type(value) is holder and all(type(each) is item for each in value)
 
 
 NOTHING = Kept(EMPTY, frozenset())
