@@ -813,7 +813,7 @@ class Expectation:
     would: tuple[str, ...] = ()
     """Each must be among the would-be rules of audit documents."""
     obligations: Mapping[str, object] = field(default_factory=dict)
-    """Obligations that must hold, by name."""
+    """Obligations that must hold, by name; an empty list or mapping says that there is none."""
     refusal: TestRefusal | None = None
     """How the refusal must look."""
     without: tuple[str, ...] = ()

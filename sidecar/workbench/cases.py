@@ -204,7 +204,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _holds(owed: Any, wanted: Any) -> bool:
-    """Whether what is owed includes what is wanted: entries of a mapping, items of a list (one value may stand for a list)."""
+    """Whether what is owed includes what is wanted: entries of a mapping, items of a list (one value may stand for a list). An empty one wants none."""
+    if wanted in ({}, [], ()):
+        return not owed
     if isinstance(wanted, Mapping):
         return isinstance(owed, Mapping) and all(name in owed and owed[name] == value for name, value in wanted.items())
     items = wanted if isinstance(wanted, list | tuple) else [wanted]
