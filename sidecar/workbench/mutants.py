@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.compiler.patterns import compile_pattern
 from sidecar.expr import ExprError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sidecar.config.documents import Match, Policy, Rule, Then
 
 OBLIGATIONS = ("route", "cap", "set", "redact", "label", "warn")
-ANY = "*"
+ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
