@@ -50,6 +50,8 @@ WITHIN: tuple[tuple[tuple[str, ...], Within], ...] = (
     (("Settings",), settings.seal),
     (("Settings",), settings.core),
     (("Test",), fixtures.fixtures),
+    (("Test",), fixtures.tested_calls),
+    (("Test",), fixtures.rows),
 )
 """Kinds, and a rule about each document of them."""
 
@@ -70,6 +72,7 @@ ACROSS: tuple[Across, ...] = (
     across.passthrough,
     across.fleets,
     across.tested_quotas,
+    across.tested_rules,
     across.tls_for_certificates,
 )
 """Rules over several documents."""

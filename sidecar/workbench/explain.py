@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sidecar.config.documents import TestCall, TestPrincipal, TestReply
+from sidecar.config.documents import TestCall, TestFacts, TestPrincipal, TestReply, TestSource, TestTool
 from sidecar.errors import CallError
 from sidecar.evaluate import why
 from sidecar.workbench import cases
@@ -17,7 +17,9 @@ from sidecar.workbench import cases
 if TYPE_CHECKING:
     from sidecar.compiler.snapshot import Snapshot
 
-T = TypeVar("T", TestCall, TestPrincipal, TestReply)
+T = TypeVar("T", TestCall, TestFacts, TestPrincipal, TestReply, TestSource, TestTool)
+PARTS = {"reply": TestReply, "source": TestSource, "tool": TestTool, "facts": TestFacts}
+"""Fields of a call that have fields of their own."""
 TOP = frozenset({"principal", "call", "quota", "now"})
 
 
@@ -29,9 +31,7 @@ def explain(snapshot: Snapshot, data: Mapping[str, Any], now: float) -> dict[str
         raise ValueError(f"`{strange[0]}` is none of {', '.join(sorted(TOP))}")
     who = _made(TestPrincipal, {"id": "anonymous", **_mapping(data, "principal")})
     what = _mapping(data, "call")
-    told = what.get("reply")
-    if told is not None:
-        what["reply"] = _made(TestReply, dict(told))
+    what |= {name: _made(shape, _mapping(what, name)) for name, shape in PARTS.items() if what.get(name) is not None}
     when = data.get("now", now)
     if isinstance(when, bool) or not isinstance(when, int | float):
         raise ValueError("`now` is a time in Unix seconds")  # noqa: TRY004  as above
