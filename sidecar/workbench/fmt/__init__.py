@@ -56,7 +56,7 @@ def format_documents(name: str, data: bytes) -> Formatted:
     text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     try:
         made = _printed(text)
-        lost = proof.difference(tree.parse(text), tree.parse(made))
+        lost = proof.difference(tree.parse(text), tree.parse(made)) if made != text else ""
     except yaml.YAMLError:
         lost = "its form"
     if lost:
