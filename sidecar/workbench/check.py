@@ -13,7 +13,6 @@ from sidecar.compiler.coverage.matrix import Row, matrix
 from sidecar.compiler.lints import lint
 from sidecar.config.diagnostics import Diagnostic, in_reading_order
 from sidecar.config.load import load
-from sidecar.errors import CallError
 from sidecar.workbench import cases
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from sidecar.compiler.coverage.whole import Held, Whole
     from sidecar.compiler.snapshot import Snapshot
-    from sidecar.config.documents import Test
+    from sidecar.config.document import Document
     from sidecar.config.load import LayerFiles
 
 SHOWN = 3
@@ -62,7 +61,7 @@ def untested(snapshot: Snapshot, whole: Whole) -> Iterator[Diagnostic]:
     tests = [document for document in snapshot.documents if document.kind == "Test"]
     if not tests:
         return
-    hit = {(reason, layer) for document in tests for reason, layer in _hits(snapshot, document.spec)}
+    hit = {(reason, layer) for document in tests for reason, layer in _hits(snapshot, document)}
     missed: dict[int, list[Held]] = {}
     for held in whole.rules:
         if (held.rule.name, held.rule.layer) not in hit:
@@ -73,14 +72,9 @@ def untested(snapshot: Snapshot, whole: Whole) -> Iterator[Diagnostic]:
         yield rules[0].document.complaint("note", "untested", f"no test makes {shown} true", rules[0].pointer, hint="`sidecar test --coverage` tells more")
 
 
-def _hits(snapshot: Snapshot, spec: Test) -> Iterator[tuple[str, str]]:
+def _hits(snapshot: Snapshot, test: Document) -> Iterator[tuple[str, str]]:
     """Rules that were true in any case, with their layers."""
-    now = cases.NOW if spec.now is None else spec.now
-    for row in spec.expect:
-        for who in cases.chosen(row.principal, spec.principals):
-            for what in cases.chosen(row.call, spec.calls):
-                try:
-                    decision = cases.decide(snapshot, spec.principals[who], cases.without(spec.calls[what], row.without), row.facts.quota, now)
-                except CallError:
-                    continue
-                yield from ((reason.rule, reason.layer) for reason in (*decision.reasons, *decision.would) if reason.result == "true")
+    for case in cases.cases_of(test):
+        decision = cases.result(snapshot, case).decision
+        if decision is not None:
+            yield from ((reason.rule, reason.layer) for reason in (*decision.reasons, *decision.would) if reason.result == "true")

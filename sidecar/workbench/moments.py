@@ -59,7 +59,7 @@ def of(snapshot: Snapshot, case: Ready, decision: Decision) -> Iterator[Moment]:
 def _tool(snapshot: Snapshot, call: Call, case: Ready, tool: Tool) -> Moment:
     judged = tools.as_call(snapshot, call, tool)
     candidates = snapshot.candidates(judged, case.person.subjects)
-    seen = bindings.views(judged, case.person, candidates, now=case.now, people=snapshot.people, requested=call.target)
+    seen = bindings.views(judged, case.person, candidates, now=case.now, people=snapshot.people)
     return Moment("request", judged, candidates, seen, case.now)
 
 
