@@ -107,8 +107,15 @@ class Source:
 
     def complain(self, code: str, message: str, line: int, column: int, *, hint: str = "", end_column: int = 0, severity: Severity = "error") -> None:
         """Add a diagnostic at a place."""
-        place = Position(self.name, line, column)
+        place = self.inside(line, column)
+        line = place.line
         self.diagnostics.append(Diagnostic(severity, code, self.masked(message), place, self.masked(hint), self.line(line), end_column))
+
+    def inside(self, line: int, column: int) -> Position:
+        """The place, or the end of the file where libyaml means what would come after it."""
+        if line > len(self.lines) > 0:
+            line, column = len(self.lines), len(self.lines[-1]) + 1
+        return Position(self.name, line, column)
 
     def masked(self, text: str) -> str:
         """The text without the secrets of the file. Its lines are masked already."""
