@@ -158,13 +158,14 @@ def _decode(source: Source, data: bytes) -> str | None:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         source.complain("encoding", "the file is UTF-16", 0, 0, hint="save it as UTF-8")
         return None
+    body = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+        return body.decode("utf-8")
     except UnicodeDecodeError as error:
-        good = data[: error.start].removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+        good = body[: error.start].decode("utf-8")
         source.lines = BREAK.split(good)
         leaks.scan(source, good)
-        byte = data[error.start]
+        byte = body[error.start]
         source.complain("encoding", f"byte 0x{byte:02x} is not UTF-8", len(source.lines), len(source.lines[-1]) + 1, hint="save the file as UTF-8")
         return None
 

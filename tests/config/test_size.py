@@ -81,3 +81,8 @@ def test_a_mistake_after_the_last_line_is_told_at_its_end():
     for tail in ("&a ", "a: [", "spec: {roles: {"):
         (item, *_) = load([("a", [("a.yaml", f"kind: Settings\n{tail}".encode())])], {}, NOW).diagnostics
         assert (item.code, item.position.line) == ("yaml", 2)
+
+
+def test_a_byte_that_is_not_utf8_after_a_mark_is_told_at_its_place():
+    (item, *_) = load([("a", [("a.yaml", b"\xef\xbb\xbfa\xbb\xbf")])], {}, NOW).diagnostics
+    assert (item.code, item.position.line, item.position.column) == ("encoding", 1, 2)
