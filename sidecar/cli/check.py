@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check and tell."""
     try:
-        findings = check(read_layers(args.config or ["."]), os.environ, time.time())
+        findings = check(read_layers(args.config or ["."]), os.environ, time.time(), rows=args.coverage or args.cost)
     except ConfigError as error:
         findings = Findings(tuple(item for item in error.diagnostics if isinstance(item, Diagnostic)), 0)
     sys.stdout.write(_told(findings, args))

@@ -13,6 +13,7 @@ from sidecar.compiler.index import ANY, EXCLUDED, Matcher
 from sidecar.compiler.patterns import compile_pattern
 from sidecar.compiler.rules import Condition, Rule
 from sidecar.config.documents import LlmOperation
+from sidecar.config.scalars import pattern_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,8 +70,8 @@ def expanded(roles: Mapping[str, documents.Role], name: str) -> dict[frozenset[s
         seen.add(role)
         ahead += roles[role].inherits
         for grant in roles[role].allow:
-            if grant.count(":") >= 2:  # what is none was told at load
-                _, operation, target = grant.split(":", 2)
+            _, operation, target = (*grant.split(":", 2), "", "")[:3]
+            if pattern_problem(target) is None:  # what is none was told at load
                 found.setdefault(operations(operation), []).append(target)
     return found
 

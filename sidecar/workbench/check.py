@@ -28,14 +28,14 @@ SHOWN = 3
 
 
 class Findings(NamedTuple):
-    """What was found, in reading order. `rows` is the coverage of all that compiled; `documents` how many loaded."""
+    """What was found, in reading order. `rows` is the coverage of all that compiled, where it was asked for; `documents` how many loaded."""
 
     diagnostics: tuple[Diagnostic, ...]
     documents: int
     rows: tuple[Row, ...] = ()
 
 
-def check(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Findings:
+def check(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float, *, rows: bool = False) -> Findings:
     """Load, compile, lint. `now` is Unix seconds. Never raises on what authors wrote."""
     loaded = load(layers, environ, now)
     files = [f"{name}/{file}" if name else file for name, held in layers for file, _ in held]
@@ -46,7 +46,7 @@ def check(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) 
         return Findings(in_reading_order(found, files), documents)
     found += lint(compilation.whole)
     found += untested(compilation.snapshot, compilation.whole)
-    return Findings(in_reading_order(found, files), documents, matrix(compilation.whole))
+    return Findings(in_reading_order(found, files), documents, matrix(compilation.whole) if rows else ())
 
 
 # ---------------------------------------------------------------- rules without a test

@@ -178,6 +178,13 @@ def test_a_route_to_an_upstream_that_did_not_load_is_no_second_mistake():
     assert codes == ["unknown-field"]
 
 
+def test_labels_of_an_upstream_that_did_not_load_are_not_missing():
+    broken = text("Upstream", "{protocol: llm, urll: x}", "eu")
+    rule = text("Policy", "{match: {operation: [chat]}, rules: [{name: r, effect: require, then: {route: {region: eu}}}]}")
+    assert [code for code, _ in told(UPSTREAM, broken, rule)] == ["unknown-field"]
+    assert [code for code, _ in told(UPSTREAM, rule)] == ["no-route"]
+
+
 def test_a_variable_that_does_not_compile_is_told_once():
     rules = "{variables: {a: call.nope}, rules: [{name: r, effect: deny, when: variables.a}, {name: s, effect: deny, when: 'variables.a && call.no'}]}"
     assert [message for _, message in told(UPSTREAM, text("Policy", rules))] == ["`call` has no field `nope`", "`call` has no field `no`"]

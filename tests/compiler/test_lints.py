@@ -171,6 +171,22 @@ def test_a_lint_says_what_it_looks_for(lint_):
     assert lint_.__doc__
 
 
+@pytest.mark.parametrize(
+    "when",
+    [
+        "!(call.tokens >= 5) && call.tokens >= 5",
+        "!(call.tokens < 5) && call.tokens < 5",
+        "5 > call.tokens && call.tokens >= 5",
+        "call.tokens == 3 && (call.tokens > 3 || call.stream && !call.stream)",
+        "call.stream && !(call.stream || principal.claims.mfa)",
+        'principal.team in ["a", "b"] && principal.team in ["c"]',
+        "call.stream ? call.tokens > 5 && call.tokens < 3 : false",
+    ],
+)
+def test_a_contradiction_is_found_however_it_is_written(kit, when):
+    assert of(kit, when, operation="chat") == ["always-false"]
+
+
 # ---------------------------------------------------------------- what they rest on
 
 

@@ -121,4 +121,9 @@ def test_the_cases_hold_the_promise_too(name):
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("strategy", [damaged(POLICIES), damaged(CASES), spliced(POLICIES | CASES)], ids=["policies", "cases", "mixtures"])
 def test_the_long_run(strategy):
-    SLOW(given(strategy)(holds))()
+    @SLOW
+    @given(strategy)
+    def run(data):
+        holds(data)
+
+    run()

@@ -62,3 +62,27 @@ def test_thousands_of_files_and_layers_load():
     found = load([("a", files), *[(f"l{index}", [("a.yaml", text.format(0).encode())]) for index in range(500)]], {}, NOW)
     assert found.diagnostics == ()
     assert sum(len(layer.documents) for layer in found.layers) == 2000
+
+
+def test_numbers_of_thousands_of_digits_are_no_numbers():
+    digits = "9" * 5000
+    specs = [
+        "Settings: {limits: {inflight: N, body: N, drain: Ns}}",
+        "Quota: {limits: [{metric: requests, max: N, per: Nd}]}",
+        "Test: {calls: {a: {operation: chat, params: {n: N}}}, expect: []}",
+    ]
+    for kind, _, spec in (each.replace("N", digits).partition(": ") for each in specs):
+        found = load([("a", [("a.yaml", f"apiVersion: sidecar.dev/v1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n".encode())])], {}, NOW)
+        assert {item.code for item in found.diagnostics} <= {"type", "window"}, found.diagnostics
+        assert found.diagnostics
+
+
+def test_a_mistake_after_the_last_line_is_told_at_its_end():
+    for tail in ("&a ", "a: [", "spec: {roles: {"):
+        (item, *_) = load([("a", [("a.yaml", f"kind: Settings\n{tail}".encode())])], {}, NOW).diagnostics
+        assert (item.code, item.position.line) == ("yaml", 2)
+
+
+def test_a_byte_that_is_not_utf8_after_a_mark_is_told_at_its_place():
+    (item, *_) = load([("a", [("a.yaml", b"\xef\xbb\xbfa\xbb\xbf")])], {}, NOW).diagnostics
+    assert (item.code, item.position.line, item.position.column) == ("encoding", 1, 2)

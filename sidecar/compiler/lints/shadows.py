@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sidecar.config.diagnostics import Diagnostic
 
 MOST = 2_000_000
-"""Pairs of rules that are compared."""
+"""Pairs of matches that are compared."""
 
 
 def shadowed(subject: Subject) -> Iterator[Diagnostic]:
@@ -26,13 +26,27 @@ def shadowed(subject: Subject) -> Iterator[Diagnostic]:
     lifted = {name for each in subject.whole.exemptions for name in each.exemption.lifts}
     denies = [held for held in rules if held.rule.effect == "deny" and held.rule.name not in lifted]
     allows = [held for held in rules if held.rule.effect == "allow"]
-    if len(denies) * len(allows) > MOST:
+    wider = _Wider()
+    if len({id(held.rule.match) for held in denies}) * len({id(held.rule.match) for held in allows}) > MOST:
         return
     for held in allows:
-        found = next((deny for deny in denies if covers(deny.rule.match, held.rule.match) and _as_often(subject, deny, held)), None)
+        found = next((deny for deny in denies if wider(deny.rule.match, held.rule.match) and _as_often(subject, deny, held)), None)
         if found is not None:
             words = f"this allows nothing: `{found.rule.name}` denies all of it"
             yield held.document.complaint("warning", "shadowed", words, held.pointer, hint="a deny wins whatever the order; narrow it, or take this out")
+
+
+class _Wider:
+    """`covers`, remembered: the rules of a document share their match."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], bool] = {}
+
+    def __call__(self, wide: Matcher, narrow: Matcher) -> bool:
+        key = (id(wide), id(narrow))
+        if key not in self._known:
+            self._known[key] = covers(wide, narrow)
+        return self._known[key]
 
 
 def _as_often(subject: Subject, deny: Held, allow: Held) -> bool:
