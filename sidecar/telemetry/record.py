@@ -286,11 +286,10 @@ def of(value: Mapping[str, Any]) -> Record:
     """The decision in a parsed line. Raises BadRecord."""
     if value.get("type") != "decision":
         raise BadRecord(f"this line is a {value.get('type')!r:.20}, not a decision")
-    known: dict[str, Any] = {name: tuple(value[name]) if name in TUPLES else value[name] for name in FIELDS if name in value}
     try:
-        return Record(**known)
+        return Record(**{name: tuple(value[name]) if name in TUPLES else value[name] for name in FIELDS if name in value})
     except TypeError as error:
-        raise BadRecord("this decision lacks its id, time or effect") from error
+        raise BadRecord("this decision lacks its id, time or effect, or a list in it is none") from error
 
 
 def write(record: Record) -> bytes:

@@ -211,7 +211,7 @@ class Rim:
         """`granted`, `exhausted`, or "" where this was not asked. The same holds for less where it was granted, for more where it was not."""
         if self._quotas[item.counter.partition("|")[0]] not in facts.get("quotas", ()):
             return ""
-        answer: str = facts["quota"]
+        answer: str = facts.get("quota", "")
         if item.metric in FLAT:
             return answer
         then = facts.get("bill", {}).get(item.metric)

@@ -57,3 +57,10 @@ def test_layers_and_default_allow(kit):
     later = [kit.policy("t", kit.rule("mini", "allow"), target=["gpt-4o-mini"])]
     assert models(kit.built(settings), kit.DEV, "openai", kit.NOW) == ALL
     assert models(kit.built(settings, kit.upstream(), later=[later]), kit.DEV, "openai", kit.NOW) == ("gpt-4o-mini",)
+
+
+def test_an_error_in_one_part_does_not_hide_where_another_part_is_not_known(kit):
+    document = kit.policy("p", kit.rule("no", "deny", "call.tokens > 10"), when="1 / (principal.claims.level - 2) == 1")
+    assert shown(kit, kit.ALLOW, document) == ALL
+    sure = kit.policy("p", kit.rule("no", "deny"), when="1 / (principal.claims.level - 2) == 1")
+    assert shown(kit, kit.ALLOW, sure) == ()

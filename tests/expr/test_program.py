@@ -138,6 +138,8 @@ def test_what_is_not_known_goes_through_unless_it_does_not_matter(source, wanted
         ("2 in x.l", {"l": [UNKNOWN, 1]}, UNKNOWN),
         ("x.l == [1]", {"l": [UNKNOWN]}, UNKNOWN),
         ("x", {"l": [UNKNOWN]}, UNKNOWN),
+        ("'a' in x", {"a": UNKNOWN}, UNKNOWN),
+        ("'b' in x", {"a": UNKNOWN}, False),
     ],
 )
 def test_unknown_is_found_at_any_depth(source, binding, wanted):
