@@ -43,7 +43,7 @@ def test_a_rule_that_means_something_else_fails_its_row_with_its_place(quickstar
     assert code == exits.FINDINGS
     assert lines[0] == "FAIL everyday: local / essay"
     assert lines[1].startswith(f"     {quickstart}/tests.yaml:{row}:7: expected deny, got allow by `everyday/own-machine`")
-    assert lines[-1].endswith(", 1 failed")
+    assert lines[-1].endswith(", 2 failed")
 
 
 def test_the_wrong_reason_is_a_failure_even_where_the_effect_is_right(quickstart, capsys):
