@@ -66,13 +66,14 @@ def test_a_condition_is_changed_in_every_way(source, expected):
 @pytest.mark.parametrize(
     ("source", "never"),
     [
-        ("a.?b.orValue(0) > 5", "orValue(1)"),  # the missing-field case of coverage shows that one
+        ("a.?b.orValue(0) > 5", "orValue1"),  # the missing-field case of coverage shows that one
         ("a in ['x', 'x']", "in ['x']"),
         ("a in ['x']", "in []"),
     ],
 )
 def test_changes_that_mean_the_same_are_left_out(source, never):
-    assert not [text for text in changes(source) if never in text]
+    made = [text.replace("(", "").replace(")", "") for text in changes(source)]
+    assert not [text for text in made if never in text]
 
 
 def test_no_change_is_the_source_itself_and_none_comes_twice():
