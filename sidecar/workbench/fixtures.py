@@ -40,14 +40,28 @@ PATHS: Mapping[str, str] = {"gemini_generate": "/v1beta/models/{model}:generateC
 METHODS: Mapping[str, str] = {"gemini_generate": "generateContent", "gemini_count_tokens": "countTokens"}
 
 
+STANDARD: Mapping[tuple[str, str], str] = {
+    ("openai", "chat"): "openai_chat",
+    ("openai", "embeddings"): "openai_embeddings",
+    ("openai", "moderation"): "openai_moderations",
+    ("anthropic", "chat"): "anthropic_messages",
+    ("anthropic", "count_tokens"): "anthropic_count_tokens",
+    ("gemini", "chat"): "gemini_generate",
+    ("gemini", "count_tokens"): "gemini_count_tokens",
+}
+"""Family and operation to the dialect that such a call is most likely in: what that can't carry, a told call can't either."""
+
+
 class Plain:
     """The codec of a call that was told without a dialect: parameters are fields of the body."""
 
     name = ""
     operation = ""
 
-    def __init__(self, family: str) -> None:
+    def __init__(self, family: str, operation: str = "") -> None:
         self.family = family
+        dialect = STANDARD.get((family, operation))
+        self._like = codec_of(dialect) if dialect else None
 
     def write_call(self, call: Call, member: Member, edits: Sequence[Edit]) -> Outgoing:
         """The body with its edits, as JSON."""
@@ -55,12 +69,16 @@ class Plain:
         return Outgoing(call.method, call.path, (), orjson.dumps(body, default=str))
 
     def cap(self, call: Call, name: str, maximum: float) -> tuple[Edit, ...]:
-        """Lower the parameter, or set it where there is none."""
+        """Lower the parameter, or set it where there is none. Raises CannotCarry."""
+        if self._like is not None:
+            self._like.cap(replace(call, body={}), name, maximum)
         value = call.params.get(name, maximum)
         return (Edit(f"/{name}", min(cast("float", value), maximum)),)
 
     def set(self, call: Call, name: str, value: object) -> tuple[Edit, ...]:
-        """Put the parameter."""
+        """Put the parameter. Raises CannotCarry."""
+        if self._like is not None:
+            self._like.set(replace(call, body={}), name, value)
         return (Edit(f"/{name}", value),)
 
 
@@ -97,7 +115,7 @@ def call(snapshot: Snapshot, made: TestCall, name: str) -> tuple[Call, Codec]:
         max_output=_bound(made.params),
         source=source,
     )
-    return told, cast("Codec", Plain(_family(snapshot, told.target)))
+    return told, cast("Codec", Plain(_family(snapshot, told.target), told.operation))
 
 
 def codec_of(dialect: str) -> Codec:

@@ -86,12 +86,13 @@ FIXTURES = {
         "cut": {"operation": "chat", "target": "gpt-4o", "reply": {"finish": "length"}},
     },
 }  # fmt: skip
+CAPPED = {**BASE[4], "metadata": {"name": "capped"}, "spec": {"match": {"operation": ["chat", "embeddings"], "subjects": ["user:capped"]}, "rules": [{"name": "all", "effect": "allow", "then": {"cap": {"max_tokens": 9}}}]}}  # fmt: skip
 LONG = ["openai_chat", "newer", "openai_completions", "openai_responses", "anthropic_messages", "gemini_generate"]
 
 
 def results(*expect, changed=None):
     test = document("Test", "t", **{**FIXTURES, **(changed or {})}, expect=list(expect))
-    loaded = load([("base", [("all.yaml", yaml.safe_dump_all([*BASE, test]).encode())])], {}, NOW)
+    loaded = load([("base", [("all.yaml", yaml.safe_dump_all([*BASE, CAPPED, test]).encode())])], {}, NOW)
     assert [item for item in loaded.diagnostics if item.severity == "error"] == []
     snapshot = compile_layers(loaded.layers, now=NOW).snapshot
     assert snapshot is not None
@@ -200,3 +201,10 @@ def test_a_refusal_that_looks_otherwise_is_a_failure(shape):
 def test_a_case_is_named_for_what_its_row_changes():
     (result,) = results(row("newer", without=["params.max_tokens"], facts={"quota": {"q": "exhausted"}, "used": {"q": {"requests": 2}}}))
     assert result.name == "t: dev / newer without params.max_tokens with q exhausted, q used requests 2"
+
+
+def test_what_a_dialect_cannot_carry_a_told_call_cannot_either():
+    """A cap on the output has no place in embeddings: the real call is refused, and so is the one of a test."""
+    calls = {"chat": {"operation": "chat", "target": "gpt-4o"}, "vectors": {"operation": "embeddings", "target": "gpt-4o"}}
+    told = results(row("chat", "allow", who="me"), row("vectors", "deny", who="me"), changed={"principals": {"me": {"id": "user:capped"}}, "calls": calls})
+    assert [(result.name, result.detail) for result in told if not result.passed] == []
