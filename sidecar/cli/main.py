@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Line] = {
     "check": Line("sidecar.cli.check", "check documents: fields, types, references, conditions"),
     "test": Line("sidecar.cli.cases", "run Test documents"),
     "explain": Line("sidecar.cli.explain", "tell which rules decide a call, and where they stand"),
+    "suggest": Line("sidecar.cli.suggest", "the least roles, with tests, that would cover recorded traffic"),
     "fmt": Line("sidecar.cli.fmt", "bring documents into one style; comments stay"),
     "schema": Line("sidecar.cli.schema", "print the JSON Schema of all documents"),
     "init": Line("sidecar.cli.init", "write a starter directory of documents with tests"),
