@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Line] = {
     "explain": Line("sidecar.cli.explain", "tell which rules decide a call, and where they stand"),
     "replay": Line("sidecar.cli.replay", "decide recorded calls again; what changes, by which rule"),
     "diff": Line("sidecar.cli.diff", "compare two configurations, as documents or on recorded traffic"),
+    "suggest": Line("sidecar.cli.suggest", "the least roles, with tests, that would cover recorded traffic"),
     "fmt": Line("sidecar.cli.fmt", "bring documents into one style; comments stay"),
     "schema": Line("sidecar.cli.schema", "print the JSON Schema of all documents"),
     "init": Line("sidecar.cli.init", "write a starter directory of documents with tests"),

@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.cli import exits
 from sidecar.cli.main import main
+from sidecar.cli.starters import STARTERS
 from sidecar.config.documents import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +134,15 @@ def test_nothing_is_underlined_in_what_is_good(server, file):
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_nothing_is_underlined_in_what_the_manual_shows(editor, block):
     assert editor.findings(block) == []
+
+
+@pytest.mark.parametrize("kind", STARTERS)
+def test_nothing_is_underlined_in_a_starter_with_the_schema_beside_it(server, tmp_path, kind):
+    assert main(["init", kind, str(tmp_path)]) == exits.OK
+    for file in sorted(tmp_path.glob("*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        assert server.open(file.as_uri(), text) == []
+        assert server.open(f"{file.as_uri()}2.yaml", f"{text}---\nkind: Polcy\n") != []  # so the schema was found
 
 
 def test_the_schema_of_one_kind_serves_an_editor_too(editor, tmp_path):
