@@ -287,7 +287,8 @@ def of(value: Mapping[str, Any]) -> Record:
     if value.get("type") != "decision":
         raise BadRecord(f"this line is a {value.get('type')!r:.20}, not a decision")
     try:
-        return Record(**{name: tuple(value[name]) if name in TUPLES else value[name] for name in FIELDS if name in value})
+        known: dict[str, Any] = {name: tuple(value[name]) if name in TUPLES else value[name] for name in FIELDS if name in value}
+        return Record(**known)
     except TypeError as error:
         raise BadRecord("this decision lacks its id, time or effect, or a list in it is none") from error
 
