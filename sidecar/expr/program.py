@@ -9,6 +9,7 @@ from sidecar.expr.closures import VARYING, build
 from sidecar.expr.cost import estimate
 from sidecar.expr.folds import BUDGET, ITERATIONS
 from sidecar.expr.parser import parse
+from sidecar.expr.pins import pins
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
 from sidecar.expr.values import FAILURES, UNKNOWN, EvalError, Fault, UnknownReached, known
@@ -27,16 +28,17 @@ class Program:
 
     `source` as written · `type` of its result · `reads` the dotted paths it may read (`call.params.temperature`) · `cost` a
     static estimate of its steps, one being a comparison · `constant` its value where that varies with nothing (then also a
-    Fault), else VARYING.
+    Fault), else VARYING · `pins` what it asks of single fields, without which it is false.
     """
 
-    __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "reads", "source", "type")
+    __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "pins", "reads", "source", "type")
 
     def __init__(self, source: str, root: tree.Node, checked: Checked) -> None:
         self.source = source
         self.type = settled(checked.types[root])
         self.reads = frozenset(checked.reads)
         self.cost = estimate(root, checked)
+        self.pins = pins(root, checked)
         self._bool = self.type.kind == "bool"
         self._scalar = self.type.kind in _SCALAR
         code = build(root, checked)
