@@ -5,7 +5,8 @@
 
 The way of an expression: `lexer` → `parser` → `tree` → `check` (types; everything wrong is an error before anything runs)
 → `closures` (with `access`, `compare`, `folds`) → `program`. Beside it: `types` and `values`, the two sides of a value;
-`functions`, the table of what can be called; `environment`, what the product's conditions see.
+`functions`, the table of what can be called; `environment`, what the product's conditions see; `trace` and `shown`, what each
+part of an expression gave, for people.
 
 It does not know documents, calls or time: bindings come in, a value goes out.
 """

@@ -44,10 +44,12 @@ class Code(NamedTuple):
 
 def build(root: tree.Node, checked: Checked) -> Code:
     """The closure of the whole expression."""
-    return _Builder(checked).build(root)
+    return Builder(checked).build(root)
 
 
-class _Builder:
+class Builder:
+    """Makes closures of nodes. `trace` watches them by taking its place."""
+
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
 

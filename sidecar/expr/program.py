@@ -11,12 +11,13 @@ from sidecar.expr.folds import BUDGET, ITERATIONS
 from sidecar.expr.parser import parse
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
-from sidecar.expr.values import FAILURES, UNKNOWN, EvalError, Fault, UnknownReached, known
+from sidecar.expr.values import FAILURES, UNKNOWN, Fault, UnknownReached, known, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sidecar.expr import tree
+    from sidecar.expr.closures import Code
     from sidecar.expr.declarations import Declarations
 
 _SCALAR: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "null", "type"})
@@ -32,14 +33,14 @@ class Program:
 
     __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "reads", "source", "type")
 
-    def __init__(self, source: str, root: tree.Node, checked: Checked) -> None:
+    def __init__(self, source: str, root: tree.Node, checked: Checked, make: Callable[[tree.Node], Code] | None = None) -> None:
         self.source = source
         self.type = settled(checked.types[root])
         self.reads = frozenset(checked.reads)
         self.cost = estimate(root, checked)
         self._bool = self.type.kind == "bool"
         self._scalar = self.type.kind in _SCALAR
-        code = build(root, checked)
+        code = make(root) if make is not None else build(root, checked)
         self._run = code.run
         # only macros write to the frame, and the caller's bindings are not ours to write to
         self._roots = tuple(sorted({path.partition(".")[0] for path in self.reads})) if checked.slots else None
@@ -63,10 +64,8 @@ class Program:
             return value if self._scalar or known(value) else UNKNOWN
         except UnknownReached:
             return UNKNOWN
-        except EvalError as error:
-            return Fault(str(error))
-        except FAILURES:
-            return Fault("a value is not of its declared type")
+        except FAILURES as error:
+            return Fault(told(error))
 
     def _frame(self, bindings: Mapping[str, Any]) -> dict[Any, Any]:
         frame: dict[Any, Any] = {BUDGET: ITERATIONS}
@@ -90,13 +89,18 @@ def compile(source: str, declarations: Declarations, *, result: Type = BOOL) -> 
 
 
 def _compile(source: str, declarations: Declarations, result: Type) -> Program:
+    return Program(source, *checked_tree(source, declarations, result))
+
+
+def checked_tree(source: str, declarations: Declarations, result: Type) -> tuple[tree.Node, Checked]:
+    """The tree, with nothing wrong in it. Raises ExprError."""
     root = parse(source)
     checked = check(source, root, declarations)
     if not checked.problems:
         _check_result(source, root, checked, result)
     if checked.problems:
         raise ExprError(checked.problems)
-    return Program(source, root, checked)
+    return root, checked
 
 
 def _check_result(source: str, root: tree.Node, checked: Checked, result: Type) -> None:

@@ -40,6 +40,11 @@ FAILURES: Final = (EvalError, TypeError, AttributeError, LookupError, ValueError
 """What a closure may raise. All but `EvalError` mean that a binding is not of its declared type (typed closures do not look)."""
 
 
+def told(error: Exception) -> str:
+    """One of `FAILURES` in words for the author."""
+    return str(error) if isinstance(error, EvalError) else "a value is not of its declared type"
+
+
 class Fault:
     """The condition could not be evaluated; `message` says why. Never true or false: testing it is a bug that raises."""
 
