@@ -45,7 +45,7 @@ def note_audits(state: State, principal: Principal) -> None:
     candidates = state.candidates
     if candidates is not None and candidates.audits:
         views = bindings.views(state.call, principal, candidates, now=state.now, people=state.snapshot.people)
-        state.would += would_be(candidates, views, state.now)
+        state.would += would_be(candidates, views, state.now, state.counting)
 
 
 def terms(state: State, housekeeping: frozenset[str] = HOUSEKEEPING) -> Terms:

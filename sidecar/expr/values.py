@@ -237,7 +237,8 @@ def contains(items: Any, value: Any) -> bool:
     """`value in items` for a list or the keys of a map. Raises EvalError, UnknownReached."""
     what = kind(items)
     if what == "map":
-        return find(items, value) is not MISSING
+        found = find(items, value)
+        return found is not MISSING if found is not UNKNOWN else _unknown()
     if what != "list":
         raise no_overload("in", value, items)
     unknown = False
