@@ -69,6 +69,10 @@ class Candidates:
     roots: frozenset[str] = frozenset()
     buffer: bool = False
 
+    def reads(self) -> frozenset[str]:
+        """Every path that any of their conditions may read, those of variables included."""
+        return frozenset(path for condition in _conditions(self.layers, self.audits, self.quotas) for path in condition.reads)
+
 
 def names_of(call: Call) -> tuple[str, ...]:
     """The closed set of names a call is matched under, case-folded."""

@@ -45,6 +45,8 @@ class Snapshot:
     """For `evaluate/bindings.py`."""
     counters: Memo[tuple[QuotaRule, Principal], tuple[Reservation | None, ...]] = field(default_factory=Memo, repr=False)
     """For `evaluate/quotas.py`: one per limit, where the key depends on the caller alone."""
+    leaves: Memo[Candidates, tuple[str, ...]] = field(default_factory=Memo, repr=False)
+    """For `evaluate/inputs.py`."""
 
     @property
     def upstreams(self) -> Mapping[str, Upstream]:

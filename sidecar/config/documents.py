@@ -61,8 +61,6 @@ LATER: Mapping[str, str] = {
     "Identity.spec.methods.pod": "pod identity is not built in this release",
     "Settings.spec.store=redis": "store `redis://` is not built in this release",
     "Settings.spec.database=postgresql": "database `postgresql://` is not built in this release",
-    "Settings.spec.records.inputs=facts": "`inputs: facts` is not built in this release",
-    "Settings.spec.records.inputs=sealed": "`inputs: sealed` is not built in this release",
     "Settings.spec.plugins": "plugins are not built in this release",
     "Settings.spec.skills": "skills are not built in this release",
     "Settings.spec.candidate": "candidates are not built in this release",
@@ -179,15 +177,25 @@ class Sink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """To whom inputs are sealed."""
+
+    public_key: Environ
+    """An X25519 public key: a PEM file, or the PEM itself; made by `sidecar keys seal`. The private half stays away from here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """Decision records: one JSON line each, content-free, written before anything leaves."""
+    """Decision records: one JSON line each, content-free unless `inputs` says more, written before anything leaves."""
 
     sinks: tuple[Sink, ...] = (Sink(file="decisions.jsonl"),)
     """Where to."""
     on_error: Outage = "deny"
     """`deny` refuses every call while a sink is down; `allow` counts the loss."""
-    inputs: Literal["tuple"] = "tuple"
-    """What of the call is kept: `tuple` is names and counts only."""
+    inputs: Literal["tuple", "facts", "sealed"] = "tuple"
+    """What of a call is kept for `replay`: `tuple` names and counts; `facts` also the values that conditions read, no others; `sealed` all of it, encrypted."""
+    seal: Seal | None = None
+    """With `inputs: sealed`: to whom."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

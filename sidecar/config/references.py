@@ -47,6 +47,7 @@ WITHIN: tuple[tuple[tuple[str, ...], Within], ...] = (
     (("Settings",), settings.listeners),
     (("Settings",), settings.bounds),
     (("Settings",), settings.proxies),
+    (("Settings",), settings.seal),
     (("Settings",), settings.core),
     (("Test",), fixtures.fixtures),
 )

@@ -55,7 +55,8 @@ def decide(
 ) -> Steps[Decision]:
     """Decide one call. `now` is Unix seconds; a `principal` that is given is not verified again.
 
-    `reserve` False spends no quota (a stream that is decided again). `counting`: how a condition counts that reads what is not known (`lattice.py`). `clock` gives nanoseconds for `Decision.timings`; without
+    `reserve` False spends no quota (a stream that is decided again). `counting`: how a condition counts that reads what is not
+    known (`lattice.py`). `clock` gives nanoseconds for `Decision.timings`; without
     it there are none. The Decision holds a Permit or a Refusal, but for `models`, whose answer is ours: an allow without a permit.
     """
     resolved = snapshot.resolve(call, codec.family)

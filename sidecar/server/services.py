@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sidecar.decision import Decision, Permit, Refusal
 from sidecar.errors import CallError, ConfigError, ForeignHost, OverCapacity
@@ -21,7 +21,7 @@ from sidecar.server.guard import Guard
 from sidecar.server.ids import Ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sidecar.call import Tool
     from sidecar.config.documents import Settings
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sidecar.server.settle import Settlement
     from sidecar.store.memory import MemoryStore
     from sidecar.store.refusals import Refusals
+    from sidecar.telemetry.kept import Keeper
     from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.recorder import Recorder
     from sidecar.telemetry.tracing import Tracer
@@ -54,6 +55,7 @@ class Services:
         recorder: Recorder,
         metrics: Metrics,
         tracer: Tracer,
+        keeper: Keeper | None = None,
         on_finished: Callable[[Read | None, Decision, int, Settlement | None], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -76,6 +78,7 @@ class Services:
         self.inflight_bytes = 0
         self.draining = False
         self._on_finished = on_finished
+        self._keeper = keeper
         self._logins: dict[str, str] = {}
 
     def active(self) -> Active:
@@ -145,7 +148,7 @@ class Services:
         """Decide a call that is under way under another snapshot, without spending quota. Who asks is verified as of when it began."""
         steps = ladder.decide(active.snapshot, read.call, read.presented, codec=read.codec, now=self.clock(), decision_id=self.new_id(), reserve=False)
         again = await active.gate.drive(steps, decision.now)
-        self.recorder.write(again, snapshot=active.snapshot.digest, request_id=read.request_id)
+        self.recorder.write(again, snapshot=active.snapshot.digest, request_id=read.request_id, inputs=self._kept(active, again))
         self.metrics.decision(again)
         return again
 
@@ -158,7 +161,7 @@ class Services:
         if decision.principal is None:
             raise ConfigError("a proposal without a principal")
         verdict = judge.judge_tool(active.snapshot, decision.call, decision.principal, tool, now=self.clock(), decision_id=self.new_id())
-        self.recorder.write(verdict, snapshot=active.snapshot.digest)
+        self.recorder.write(verdict, snapshot=active.snapshot.digest, inputs=self._kept(active, verdict))
         self.metrics.decision(verdict)
         if self._on_finished is not None:
             self._on_finished(None, verdict, 200 if verdict.refusal is None else 403, None)
@@ -176,7 +179,8 @@ class Services:
         if decision.principal is None:
             raise ConfigError("a reply without a principal")
         verdict = judge.judge_reply(active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete)
-        self.recorder.write(verdict, snapshot=active.snapshot.digest)
+        phase = "response" if complete else "head"
+        self.recorder.write(verdict, snapshot=active.snapshot.digest, phase=phase, inputs=self._kept(active, verdict, facts))
         self.metrics.decision(verdict)
         return verdict
 
@@ -184,9 +188,13 @@ class Services:
 
     def record(self, active: Active, read: Read, decision: Decision) -> None:
         """Write the record before anything leaves. Raises RecordsDown where `records.onError` is deny."""
-        self.recorder.write(decision, snapshot=active.snapshot.digest, request_id=read.request_id)
+        self.recorder.write(decision, snapshot=active.snapshot.digest, request_id=read.request_id, inputs=self._kept(active, decision))
         self.metrics.decision(decision)
         self.metrics.overhead(self.monotonic() - read.started)
+
+    def _kept(self, active: Active, decision: Decision, reply: judge.ReplyFacts | None = None) -> Mapping[str, Any] | None:
+        """What `records.inputs` keeps of it."""
+        return self._keeper.keep(active.snapshot, decision, reply) if self._keeper is not None else None
 
     def record_unread(self, active: Active, decision: Decision) -> None:
         """The same for what never became a call."""
