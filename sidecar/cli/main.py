@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, Line] = {
     "exec": Line("sidecar.cli.exec", "serve, and run a command against it with a key of its own"),
     "check": Line("sidecar.cli.check", "check documents: fields, types, references, conditions"),
     "test": Line("sidecar.cli.cases", "run Test documents"),
-    "explain": Line("sidecar.cli.explain", "tell why a call is decided as it is, and the smallest change that would be allowed"),
+    "explain": Line("sidecar.cli.explain", "tell which rules decide a call, and where they stand"),
     "schema": Line("sidecar.cli.schema", "print the JSON Schema of all documents"),
     "init": Line("sidecar.cli.init", "write a starter directory of documents with tests"),
     "keys": Line("sidecar.cli.keys", "make an API key and the entry that admits it"),

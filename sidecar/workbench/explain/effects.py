@@ -12,7 +12,6 @@ from sidecar.evaluate import obligations, quotas, why
 from sidecar.evaluate.lattice import LIVE, must_allow
 from sidecar.evaluate.state import State
 from sidecar.need import Reserve
-from sidecar.workbench import fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from sidecar.compiler.rules import QuotaRule, Rule
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.decision import Decision, Obligations
-    from sidecar.need import Level, Need
+    from sidecar.need import Level
     from sidecar.segment import Edit
     from sidecar.workbench.explain.scene import Scene
     from sidecar.workbench.explain.traced import Tracer
@@ -81,26 +80,17 @@ def _unlabelled(labels: Mapping[str, str], route: Iterable[tuple[str, str]]) -> 
 # ---------------------------------------------------------------- quotas
 
 
-class Noting(fixtures.Facts):
-    """Grants everything, and keeps what was asked for."""
-
-    reserve: Reserve | None = None
-
-    def answer(self, need: Need) -> object:
-        """As data tells."""
-        if isinstance(need, Reserve):
-            self.reserve = need
-        return super().answer(need)
-
-
 def reserved(snapshot: Snapshot, scene: Scene, total: Obligations) -> Reserve | None:
     """What this call would reserve if nothing denied it. None where nothing is counted, or an amount can't be told."""
     state = State(snapshot, scene.call, (), codec=scene.codec, now=scene.now, id=scene.call.id, principal=scene.person, reserving=True, counting=LIVE)
     state.candidates, state.views, state.obligations = scene.candidates, scene.views, total
     state.survivors = scene.verdict.survivors or scene.candidates.everyone
-    noting = Noting({}, scene.person)
-    fixtures.drive(quotas.reserve_quota(state), noting)
-    return noting.reserve
+    steps = quotas.reserve_quota(state)
+    try:
+        need = next(steps)
+    except StopIteration:
+        return None
+    return need if isinstance(need, Reserve) else None
 
 
 class Counted(NamedTuple):
