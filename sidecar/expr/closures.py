@@ -84,6 +84,8 @@ class Builder:
                 return operand in constant or type(self.checked.refs.get(node)) is TypeValue
             case tree.Index(operand=operand, index=index):
                 return operand in constant and index in constant
+            case tree.Call(function="or" | "orValue", target=tree.Node() as optional):
+                return optional in constant
             case tree.Call():
                 return all(a in constant for a in self.checked.calls[node].args)
             case tree.Logic(terms=terms):
@@ -199,6 +201,8 @@ class Builder:
             return self.compared(_SIGNS[function], resolution, codes)
         if function == "@in":
             return self.membership(resolution, codes)
+        if function in ("or", "orValue"):
+            return _alternative(codes[0].run, codes[1].run, whole=function == "or")
         if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
             return _text_test(function, codes[0].run, codes[1].constant)
         return None
@@ -296,6 +300,23 @@ def _chain(terms: tuple[Run, ...], decisive: bool) -> Run:
 
 def _choice(test: Run, yes: Run, no: Run) -> Run:
     return lambda frame: yes(frame) if test(frame) else no(frame)
+
+
+def _alternative(optional: Run, other: Run, *, whole: bool) -> Run:
+    """`optional.orValue(other)`, or with `whole` `.or`: the other is run only where it is needed."""
+
+    def run(frame: Any) -> Any:
+        found = optional(frame)
+        if type(found) is not Maybe:
+            raise no_overload("or" if whole else "orValue", found)
+        if found.value is MISSING:
+            found = other(frame)
+            if whole and type(found) is not Maybe:
+                raise no_overload("or", NONE, found)
+            return found
+        return found if whole else found.value
+
+    return run
 
 
 def _apply(apply: Callable[..., Any], codes: list[Code]) -> Run:
