@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr import access, compare, folds, tree
+from sidecar.expr import access, compare, constancy, folds, tree
 from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Maybe, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
@@ -75,24 +75,7 @@ class Builder:
         return code
 
     def may_fold(self, node: tree.Node) -> bool:
-        """Whether an empty frame may give a value; false spares the try. What a node always evaluates must be constant."""
-        constant = self.constant
-        match node:
-            case tree.Ident():
-                return type(self.checked.refs.get(node)) is TypeValue
-            case tree.Select(operand=operand):
-                return operand in constant or type(self.checked.refs.get(node)) is TypeValue
-            case tree.Index(operand=operand, index=index):
-                return operand in constant and index in constant
-            case tree.Call(function="or" | "orValue", target=tree.Node() as optional):
-                return optional in constant
-            case tree.Call():
-                return all(a in constant for a in self.checked.calls[node].args)
-            case tree.Logic(terms=terms):
-                return any(t in constant for t in terms)
-            case tree.Choice(test=value) | tree.Fold(over=value) | tree.Bind(value=value):
-                return value in constant
-        return True
+        return constancy.may_fold(node, self.checked, self.constant)
 
     def run(self, node: tree.Node) -> Run:
         return self.build(node).run
@@ -202,7 +185,7 @@ class Builder:
         if function == "@in":
             return self.membership(resolution, codes)
         if function in ("or", "orValue"):
-            return _alternative(codes[0].run, codes[1].run, whole=function == "or")
+            return access.alternative(codes[0].run, codes[1].run, whole=function == "or")
         if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
             return _text_test(function, codes[0].run, codes[1].constant)
         return None
@@ -300,23 +283,6 @@ def _chain(terms: tuple[Run, ...], decisive: bool) -> Run:
 
 def _choice(test: Run, yes: Run, no: Run) -> Run:
     return lambda frame: yes(frame) if test(frame) else no(frame)
-
-
-def _alternative(optional: Run, other: Run, *, whole: bool) -> Run:
-    """`optional.orValue(other)`, or with `whole` `.or`: the other is run only where it is needed."""
-
-    def run(frame: Any) -> Any:
-        found = optional(frame)
-        if type(found) is not Maybe:
-            raise no_overload("or" if whole else "orValue", found)
-        if found.value is MISSING:
-            found = other(frame)
-            if whole and type(found) is not Maybe:
-                raise no_overload("or", NONE, found)
-            return found
-        return found if whole else found.value
-
-    return run
 
 
 def _apply(apply: Callable[..., Any], codes: list[Code]) -> Run:
