@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sidecar.expr import Duration, Fault, Timestamp, Uint, tree
+from sidecar.expr.functions import NAMESPACES
 from sidecar.expr.lexer import tokens
 from sidecar.expr.values import EPOCH, UNKNOWN, TypeValue
 
@@ -179,6 +180,8 @@ def _unsupported(node: tree.Node) -> str:
             return f"the macro `{macro}` with two variables" if macro in _MACROS else f"the macro `{macro}`"
         case tree.Call(function="duration", args=(inner,)) if not (isinstance(inner, tree.Constant) and len(str(inner.value)) <= LONG):
             return "`duration` of what is no short literal (it may take for ever)"
+        case tree.Call(function=name, target=tree.Ident(name=space)) if name not in FUNCTIONS and space in NAMESPACES:
+            return f"the function `{space}.{name}`"
         case tree.Call(function=name) if name not in FUNCTIONS:
             return f"the function `{name}`"
     return ""
