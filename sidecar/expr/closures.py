@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sidecar.expr import access, compare, constancy, folds, tree
-from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Maybe, TypeValue, kind, no_overload
+from sidecar.expr.values import FAILURES, MISSING, NONE, NUMBERS, EvalError, Maybe, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,6 +195,8 @@ class Builder:
         (a, _), (b, constant) = codes
         if compare.same_order(left, right):
             return compare.comparison(sign, a, b) if constant is VARYING else compare.with_constant(sign, a, constant)
+        if left.kind == "dyn" and type(constant) in NUMBERS:
+            return compare.number_with_constant(sign, a, constant, _dispatch(resolution))
         if sign not in ("==", "!="):
             return None
         # a text is equal to nothing but a text, in Python as in CEL

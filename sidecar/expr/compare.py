@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.types import NUMERIC, ORDERED, Type
-from sidecar.expr.values import contains, equals
+from sidecar.expr.values import NUMBERS, contains, equals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sidecar.expr.access import Run
+
+
+OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 
 
 def same_order(left: Type, right: Type) -> bool:
@@ -44,6 +55,17 @@ def with_constant(sign: str, left: Run, value: Any) -> Run:
         "!=": lambda a, c: lambda f: a(f) != c,
     }
     return make[sign](left, value)
+
+
+def number_with_constant(sign: str, left: Run, value: Any, otherwise: Callable[[Any, Any], Any]) -> Run:
+    """`left sign value` for a number `value`, where it shows only now what `left` is; `otherwise` has the answer for what is no number."""
+    compare = OPERATORS[sign]
+
+    def run(frame: Any) -> Any:
+        found = left(frame)
+        return compare(found, value) if type(found) in NUMBERS else otherwise(found, value)
+
+    return run
 
 
 def equality(left: Run, right: Run, *, negated: bool) -> Run:
