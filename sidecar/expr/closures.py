@@ -343,12 +343,12 @@ def _dispatch(resolution: Resolution) -> Callable[..., Any]:
     """Chooses the overload by the values' classes, and remembers the choice."""
     known: dict[tuple[type, ...], Callable[..., Any]] = {}
 
-    def run(*values: Any) -> Any:
+    def run(*values: Any, **fuel: Any) -> Any:
         classes = tuple(map(type, values))
         apply = known.get(classes)
         if apply is None:
             apply = known[classes] = _choose(resolution, values)
-        return apply(*values)
+        return apply(*values, **fuel)
 
     return run
 
