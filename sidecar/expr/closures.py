@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr import access, binds, compare, folds, meter, tree
-from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Exhausted, TypeValue, kind, no_overload
+from sidecar.expr import access, binds, compare, folds, literals, meter, tree
+from sidecar.expr.values import FAILURES, EvalError, Exhausted, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sidecar.expr.access import Run
     from sidecar.expr.check import Checked, Resolution
@@ -63,12 +63,20 @@ class _Builder:
         if isinstance(node, tree.Constant):
             return _constant(node.value)
         run = self.make(node)
+        if self.varies(node):
+            return Code(run)
         # Absence is an error and errors are only outweighed by what holds whatever they are, so a value that comes out of
         # an empty frame comes out of every frame.
         try:
             return _constant(run({folds.BUDGET: _FOLDING, meter.WORK: _FOLDING}))
         except (*FAILURES, Exhausted):
             return Code(run)
+
+    def varies(self, node: tree.Node) -> bool:
+        """Whether it reads a variable, so that there is no use in trying it out."""
+        while isinstance(node, tree.Select | tree.Index):
+            node = node.operand
+        return type(self.checked.refs.get(node)) in (str, int)
 
     def run(self, node: tree.Node) -> Run:
         return self.build(node).run
@@ -84,10 +92,10 @@ class _Builder:
             case tree.Call():
                 return self.call(node)
             case tree.Listing():
-                made = _listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
+                made = literals.listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
                 return meter.built(made, len(node.items)) if self.metered else made
             case tree.Mapped():
-                made = _mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
+                made = literals.mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
                 return meter.built(made, len(node.entries)) if self.metered else made
             case tree.Fold():
                 return self.fold(node)
@@ -171,10 +179,12 @@ class _Builder:
             return special
         if resolution.prepared is not None:
             return _prepared(resolution, [meter.weighed(code.run) if self.metered else code.run for code in codes[:-1]])
-        apply = resolution.overloads[0].apply if resolution.definite else _dispatch(resolution)
+        first = resolution.overloads[0]
+        if self.metered and first.fuelled:
+            return meter.fuelled(first.apply if resolution.definite else _dispatch_fuelled(resolution), [code.run for code in codes])
+        apply = first.apply if resolution.definite else _dispatch(resolution)
         if self.metered and any(o.walks for o in resolution.overloads):
-            paid = meter.fuelled if resolution.overloads[0].fuelled else meter.call
-            return paid(apply, [code.run for code in codes])
+            return meter.call(apply, [code.run for code in codes], builds=any(o.builds for o in resolution.overloads))
         return _apply(apply, codes)
 
     def special(self, function: str, resolution: Resolution, codes: list[Code]) -> Run | None:
@@ -184,8 +194,9 @@ class _Builder:
         if function == "@in":
             return self.membership(resolution, codes)
         if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
-            paying = self.metered and function == "contains"
-            return _text_test(function, meter.weighed(codes[0].run) if paying else codes[0].run, codes[1].constant)
+            if self.metered and function == "contains":
+                return meter.contains(codes[0].run, codes[1].constant)
+            return _text_test(function, codes[0].run, codes[1].constant)
         return None
 
     def compared(self, sign: str, resolution: Resolution, codes: list[Code]) -> Run | None:
@@ -194,13 +205,15 @@ class _Builder:
         if compare.same_order(left, right, constant):
             if constant is not VARYING:
                 return compare.with_constant(sign, a, constant)
-            return None if self.metered and left.kind in ("string", "bytes") else compare.comparison(sign, a, b)
+            if not self.metered or left.kind not in ("string", "bytes"):
+                return compare.comparison(sign, a, b)
         if sign not in ("==", "!="):
             return None
         # a text is equal to nothing but a text, in Python as in CEL
         if type(constant) is str:
             return compare.with_constant(sign, a, constant)
-        return None if self.metered else compare.equality(a, b, negated=sign == "!=")
+        equality = meter.equality if self.metered else compare.equality
+        return equality(a, b, negated=sign == "!=")
 
     def membership(self, resolution: Resolution, codes: list[Code]) -> Run | None:
         (value, _), (items, constant) = codes
@@ -343,14 +356,20 @@ def _dispatch(resolution: Resolution) -> Callable[..., Any]:
     """Chooses the overload by the values' classes, and remembers the choice."""
     known: dict[tuple[type, ...], Callable[..., Any]] = {}
 
-    def run(*values: Any, **fuel: Any) -> Any:
+    def run(*values: Any) -> Any:
         classes = tuple(map(type, values))
         apply = known.get(classes)
         if apply is None:
             apply = known[classes] = _choose(resolution, values)
-        return apply(*values, **fuel)
+        return apply(*values)
 
     return run
+
+
+def _dispatch_fuelled(resolution: Resolution) -> Callable[..., Any]:
+    """The same for functions that take `fuel`; `in` looks at its values itself."""
+    first = resolution.overloads[0]
+    return first.apply if first.name == "@in" else lambda *values, fuel: _choose(resolution, values)(*values, fuel=fuel)
 
 
 def _choose(resolution: Resolution, values: tuple[Any, ...]) -> Callable[..., Any]:
@@ -360,29 +379,3 @@ def _choose(resolution: Resolution, values: tuple[Any, ...]) -> Callable[..., An
         if all(p.kind in ("dyn", "param", k) for p, k in zip(params, kinds, strict=True)):
             return overload.apply
     raise no_overload(resolution.overloads[0].name.strip("_@"), *values)
-
-
-def _listing(items: list[tuple[Run, bool]]) -> Run:
-    if not any(optional for _, optional in items):
-        runs = tuple(run for run, _ in items)
-        return lambda frame: [run(frame) for run in runs]
-
-    def run(frame: Any) -> list[Any]:
-        made = [(item(frame), optional) for item, optional in items]
-        return [binds.inside(v) if optional else v for v, optional in made if not (optional and v is NONE)]
-
-    return run
-
-
-def _mapped(entries: list[tuple[Run, Run, bool]]) -> Run:
-    def run(frame: Any) -> Mapping[Any, Any]:
-        made: Mapping[Any, Any] = {}
-        for key, value, optional in entries:
-            name, found = key(frame), value(frame)
-            if optional:
-                found = binds.inside(found)
-            if found is not MISSING:
-                made = folds.put(made, name, found)
-        return made
-
-    return run
