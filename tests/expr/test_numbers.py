@@ -96,6 +96,13 @@ def test_an_int_beside_a_double_is_rounded_to_one_whatever_the_types_say(left, r
     assert run(f"{left} in [{right}]", **bindings) is True
 
 
+@pytest.mark.parametrize("constant", ["9007199254740992.0", "9007199254740994.0", "9223372036854775808.0", "double(9007199254740992)"])
+def test_a_constant_double_rounds_the_int_too(constant):
+    for number in (2**53 + 1, 2**63 - 1):
+        for sign in ("<", "<=", "==", "!=", ">=", ">"):
+            assert run(f"i {sign} {constant}", i=number) is run(f"x {sign} y", x=number, y=run(constant)), (number, sign)
+
+
 WHOLE = st.integers(-(2**63), 2**63 - 1) | st.integers(2**53 - 3, 2**53 + 3) | st.integers(-3, 3)
 REAL = st.floats(allow_nan=True) | WHOLE.map(float)
 
