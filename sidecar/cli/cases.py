@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from sidecar.cli import exits
+from sidecar.cli import compared, exits
 from sidecar.cli.run import refused
 from sidecar.config.diagnostics import render_text
 from sidecar.errors import ConfigError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument("-c", "--config", action="append", metavar="DIR", help="a layer of documents (default: .)")
+    parser.add_argument("--reference", action="store_true", help="run every condition through cel-python too, and tell where the two differ")
     parser.add_argument("--quiet", action="store_true", help="failures and the last line only")
 
 
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{'ok  ' if result.passed else 'FAIL'} {result.name}" + ("" if result.passed else f"\n     {_where(result)} {result.detail}"))
     failed = sum(not result.passed for result in results)
     print(f"{len(results) - failed} passed, {failed} failed")
-    return exits.OK if results and not failed else exits.FINDINGS
+    code = exits.OK if results and not failed else exits.FINDINGS
+    return compared.told(prepared.snapshot, code) if args.reference else code
 
 
 def _where(result: cases.CaseResult) -> str:

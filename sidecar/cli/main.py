@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Line] = {
     "check": Line("sidecar.cli.check", "check documents: fields, types, references, conditions"),
     "test": Line("sidecar.cli.cases", "run Test documents"),
     "explain": Line("sidecar.cli.explain", "tell which rules decide a call, and where they stand"),
+    "eval": Line("sidecar.cli.eval", "try a condition, or any expression, on values from a file"),
     "schema": Line("sidecar.cli.schema", "print the JSON Schema of all documents"),
     "init": Line("sidecar.cli.init", "write a starter directory of documents with tests"),
     "keys": Line("sidecar.cli.keys", "make an API key and the entry that admits it"),

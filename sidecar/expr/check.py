@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from sidecar.expr.declarations import Declarations
 
 _LITERALS: dict[type, Type] = {bool: BOOL, int: INT, Uint: UINT, float: DOUBLE, str: STRING, bytes: BYTES, type(None): NULL}
+_LAST_NAMES = frozenset(name.rpartition(".")[2] for name in TYPE_VALUES if "." in name)
 _KEYS = NUMERIC | {"bool", "string", "dyn"}
 _SORTED = ORDERED | {"dyn"}
 _HEAVY = 8
@@ -145,37 +146,13 @@ class _Checker:
 
     def visit(self, node: tree.Node, scope: Scope, *, whole: bool = True) -> Type:
         """The type of the node. `whole` is false for the inside of a chain, which is read through, not read."""
-        match node:
-            case tree.Constant(value=value):
-                found = _LITERALS[type(value)]
-            case tree.Ident():
-                found = self.ident(node, scope)
-            case tree.Select():
-                found = self.select(node, scope)
-            case tree.Index():
-                found = self.index(node, scope)
-            case tree.Call():
-                found = self.call(node, scope)
-            case tree.Logic():
-                found = self.logic(node, scope)
-            case tree.Choice():
-                found = self.choice(node, scope)
-            case tree.Listing():
-                found = self.listing(node, scope)
-            case tree.Mapped():
-                found = self.mapped(node, scope)
-            case tree.Fold():
-                found = self.fold(node, scope)
-            case tree.Bind():
-                found = self.bind(node, scope)
-            case _:  # pragma: no cover - the cases above are all there are
-                raise TypeError(type(node).__name__)
+        found = _LITERALS[type(node.value)] if isinstance(node, tree.Constant) else _VISITS[type(node)](self, node, scope)
         if found.kind == "never":
             found = DYN
         if found.params and not self.checked:
             found = Type(found.kind, (DYN,) * len(found.params))
         self.found.types[node] = found
-        if whole and isinstance(node, tree.Ident | tree.Select | tree.Index):
+        if whole and isinstance(node, _READS):
             self.note(node)
         return found
 
@@ -259,8 +236,10 @@ class _Checker:
             return BOOL
         return optional_of(inner.params[0] if inner.kind == "optional" else inner) if through or node.mode == "optional" else inner
 
-    def type_name(self, node: tree.Node, scope: Scope) -> Any:
+    def type_name(self, node: tree.Select, scope: Scope) -> Any:
         """`google.protobuf.Timestamp` and `…Duration` are constants that look like fields."""
+        if node.field not in _LAST_NAMES:
+            return None
         name = _dotted(node)
         root = name.partition(".")[0]
         if not name or root in scope.names or root in self.declarations.variables:
@@ -447,7 +426,7 @@ class _Checker:
         taking = [o for o in possible if sized(o, len(args))]
         if not taking:
             return self.misnamed(node, f"`{name}` takes {counts(possible)}, not {len(args) - receiver}", signatures(possible))
-        fitting = [o for o in taking if fits(o, types) is not None]
+        fitting = [(o, found) for o in taking if (found := fits(o, types)) is not None]
         if not fitting or (self.checked and not _meaningful(name, types)):
             return self.problem(node, *mismatched(name, types, taking))
         return self.resolve(node, fitting, args, types)
@@ -469,9 +448,9 @@ class _Checker:
             return name
         return next((c for c in self.declarations.candidates(name) if c in self.functions), name)
 
-    def resolve(self, node: tree.Call, fitting: list[Overload], args: tuple[tree.Node, ...], types: tuple[Type, ...]) -> Type:
+    def resolve(self, node: tree.Call, fitting: list[tuple[Overload, dict[str, Type]]], args: tuple[tree.Node, ...], types: tuple[Type, ...]) -> Type:
         prepared, last = None, args[-1] if args else None
-        for overload in fitting:
+        for overload, _ in fitting:
             if overload.prepare is None:
                 continue
             if isinstance(last, tree.Constant):
@@ -481,10 +460,10 @@ class _Checker:
                     return self.problem(last, str(error))
             elif overload.literal and self.checked:
                 return self.problem(last or node, f"the last argument of `{overload.name}` must be a literal", "it is compiled once, when the document loads")
-        definite = len(fitting) == 1 and settles(fitting[0], types)
-        self.found.calls[node] = Resolution(tuple(fitting), args, definite, prepared)
-        results = {substitute(o.result, fits(o, types) or {}) for o in fitting}
-        return results.pop() if len(results) == 1 else DYN
+        overloads = tuple(o for o, _ in fitting)
+        self.found.calls[node] = Resolution(overloads, args, len(overloads) == 1 and settles(overloads[0], types), prepared)
+        first, *others = [substitute(o.result, found) for o, found in fitting]
+        return first if all(other == first for other in others) else DYN
 
     def unknown_function(self, node: tree.Call, name: str, *, receiver: bool, other: bool) -> Type:
         if other:
@@ -516,6 +495,21 @@ def _meaningful(name: str, types: tuple[Type, ...]) -> bool:
     if name in ("_==_", "_!=_"):
         return comparable(*types)
     return name != "@in" or types[1].kind == "dyn" or comparable(types[0], types[1].params[0])
+
+
+_READS = (tree.Ident, tree.Select, tree.Index)
+_VISITS: dict[type[tree.Node], Callable[[_Checker, Any, Scope], Type]] = {
+    tree.Ident: _Checker.ident,
+    tree.Select: _Checker.select,
+    tree.Index: _Checker.index,
+    tree.Call: _Checker.call,
+    tree.Logic: _Checker.logic,
+    tree.Choice: _Checker.choice,
+    tree.Listing: _Checker.listing,
+    tree.Mapped: _Checker.mapped,
+    tree.Fold: _Checker.fold,
+    tree.Bind: _Checker.bind,
+}
 
 
 def _dotted(node: tree.Node) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr import access, binds, compare, folds, literals, meter, tree
+from sidecar.expr import access, binds, compare, constancy, folds, literals, meter, tree
 from sidecar.expr.values import FAILURES, EvalError, Exhausted, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
@@ -46,13 +46,17 @@ class Code(NamedTuple):
 
 def build(root: tree.Node, checked: Checked) -> Code:
     """The closure of the whole expression."""
-    return _Builder(checked).build(root)
+    return Builder(checked).build(root)
 
 
-class _Builder:
+class Builder:
+    """Makes closures of nodes. `trace` watches them by taking its place."""
+
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
         self.metered = checked.metered
+        self.constant: set[tree.Node] = set()
+        """The nodes built so far that have a value whatever the frame."""
         self.late: dict[int, Run] = {}
         """Readers of the variables of `cel.bind`, by slot."""
 
@@ -61,22 +65,22 @@ class _Builder:
 
     def build(self, node: tree.Node) -> Code:
         if isinstance(node, tree.Constant):
+            self.constant.add(node)
             return _constant(node.value)
         run = self.make(node)
-        if self.varies(node):
+        if not self.may_fold(node):
             return Code(run)
         # Absence is an error and errors are only outweighed by what holds whatever they are, so a value that comes out of
         # an empty frame comes out of every frame.
         try:
-            return _constant(run({folds.BUDGET: _FOLDING, meter.WORK: _FOLDING}))
+            code = _constant(run({folds.BUDGET: _FOLDING, meter.WORK: _FOLDING}))
         except (*FAILURES, Exhausted):
             return Code(run)
+        self.constant.add(node)
+        return code
 
-    def varies(self, node: tree.Node) -> bool:
-        """Whether it reads a variable, so that there is no use in trying it out."""
-        while isinstance(node, tree.Select | tree.Index):
-            node = node.operand
-        return type(self.checked.refs.get(node)) in (str, int)
+    def may_fold(self, node: tree.Node) -> bool:
+        return constancy.may_fold(node, self.checked, self.constant)
 
     def run(self, node: tree.Node) -> Run:
         return self.build(node).run
@@ -150,13 +154,17 @@ class _Builder:
 
     def truth(self, node: tree.Node) -> Run:
         """A closure that gives true or false and nothing else: only what comes from a binding has to be looked at."""
-        run = self.run(node)
+        return self.truth_of(node, self.build(node))
+
+    def truth_of(self, node: tree.Node, code: Code) -> Run:
+        if type(code.constant) is bool:
+            return code.run
         match node:
             case tree.Logic() | tree.Select(mode="test") | tree.Fold(macro="all" | "exists" | "exists_one"):
-                return run
+                return code.run
             case tree.Call() if all(o.result.kind == "bool" for o in self.checked.calls[node].overloads):
-                return run
-        return _strict(run)
+                return code.run
+        return _strict(code.run)
 
     def logic(self, node: tree.Logic) -> Run:
         decisive = node.op == "||"
@@ -165,9 +173,6 @@ class _Builder:
             return _constant(decisive).run
         runs = tuple(self.truth_of(term, code) for term, code in terms)
         return _pair(runs[0], runs[1], decisive) if len(runs) == 2 else _chain(runs, decisive)
-
-    def truth_of(self, node: tree.Node, code: Code) -> Run:
-        return code.run if type(code.constant) is bool else self.truth(node)
 
     # ------------------------------------------------------------ calls
 
@@ -193,6 +198,8 @@ class _Builder:
             return self.compared(_SIGNS[function], resolution, codes)
         if function == "@in":
             return self.membership(resolution, codes)
+        if function in ("or", "orValue"):
+            return access.alternative(codes[0].run, codes[1].run, whole=function == "or")
         if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
             if self.metered and function == "contains":
                 return meter.contains(codes[0].run, codes[1].constant)

@@ -42,6 +42,8 @@ def _divide(a: int, b: int) -> int:
 def _modulus(a: int, b: int) -> int:
     if b == 0:
         raise EvalError("modulus by zero")
+    if a == INT_MIN and b == -1:
+        raise EvalError("integer overflow")  # as the division that it belongs to
     return abs(a) % abs(b) * (-1 if a < 0 else 1)
 
 

@@ -43,6 +43,7 @@ RESERVED: Final = frozenset(
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _LEVELS: Final = {op: level for level, ops in enumerate(("== != < <= > >= in", "+ -", "* / %")) for op in ops.split()}
 """How tightly a binary operator binds."""
+_POSTFIXES: Final = frozenset(".[{")
 _FOLDS: Final = {
     # macro: (variables, has a test, has a body)
     ("all", 2): (1, True, False),
@@ -80,23 +81,23 @@ class _Parser:
         self.source = source
         self.tokens = tokens(source)
         self.position = 0
+        self.peek = self.tokens[0]
         self.depth = 0
 
     # ------------------------------------------------------------ tokens
 
-    @property
-    def peek(self) -> Token:
-        return self.tokens[self.position]
-
     def take(self) -> Token:
-        token = self.tokens[self.position]
-        self.position += token.kind != "end"
+        token = self.peek
+        if token.kind != "end":
+            self.position += 1
+            self.peek = self.tokens[self.position]
         return token
 
     def accept(self, kind: str) -> bool:
         if self.peek.kind != kind:
             return False
         self.position += 1
+        self.peek = self.tokens[self.position]
         return True
 
     def expect(self, kind: str) -> Token:
@@ -117,7 +118,10 @@ class _Parser:
 
     def above(self, start: int, *children: tree.Node | None) -> int:
         """The height of a node over these children."""
-        height = 1 + max((c.height for c in children if c is not None), default=0)
+        height = 1
+        for child in children:
+            if child is not None and child.height >= height:
+                height = child.height + 1
         if height > HEIGHT:
             raise self.error(start, start + 1, f"the expression is more than {HEIGHT} steps deep", "split it into `variables`")
         return height
@@ -151,23 +155,20 @@ class _Parser:
         terms = [self.conjunction()]
         while self.accept("||"):
             terms.append(self.conjunction())
-        return self.chain("||", terms)
+        return self.chain("||", terms) if len(terms) > 1 else terms[0]
 
     def conjunction(self) -> tree.Node:
         terms = [self.binary(0)]
         while self.accept("&&"):
             terms.append(self.binary(0))
-        return self.chain("&&", terms)
+        return self.chain("&&", terms) if len(terms) > 1 else terms[0]
 
     def chain(self, op: Literal["&&", "||"], terms: list[tree.Node]) -> tree.Node:
-        if len(terms) == 1:
-            return terms[0]
         return tree.Logic(terms[0].start, self.last, self.above(terms[0].start, *terms), op, tuple(terms))
 
     def binary(self, least: int) -> tree.Node:
         left = self.unary()
-        while (level := _LEVELS.get(self.operator(), -1)) >= least:
-            op = self.operator()
+        while (level := _LEVELS.get(op := self.operator(), -1)) >= least:
             self.take()
             right = self.binary(level + 1)
             name = "@in" if op == "in" else f"_{op}_"
@@ -225,7 +226,7 @@ class _Parser:
                 return self.listing(token.start)
             case "{":
                 return self.mapped(token.start)
-        self.position -= token.kind != "end"
+        self.peek = token
         raise self.unexpected("a value")
 
     def name(self, token: Token, *, rooted: bool) -> tree.Node:
@@ -277,7 +278,7 @@ class _Parser:
     # ------------------------------------------------------------ postfixes
 
     def postfix(self, node: tree.Node) -> tree.Node:
-        while True:
+        while self.peek.kind in _POSTFIXES:
             if self.accept("."):
                 node = self.member(node)
             elif self.accept("["):
@@ -285,10 +286,11 @@ class _Parser:
                 index = self.expression()
                 self.expect("]")
                 node = tree.Index(node.start, self.last, self.above(node.start, node, index), node, index, optional)
-            elif self.peek.kind == "{" and isinstance(node, tree.Ident | tree.Select):
+            elif isinstance(node, tree.Ident | tree.Select):
                 raise self.error(node.start, self.peek.end, "messages cannot be built in a condition", "a map is written `{'key': value}`")
             else:
-                return node
+                break
+        return node
 
     def member(self, node: tree.Node) -> tree.Node:
         optional = self.accept("?")

@@ -12,12 +12,13 @@ from sidecar.expr.meter import UNITS, WORK
 from sidecar.expr.parser import parse
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
-from sidecar.expr.values import FAILURES, UNKNOWN, EvalError, Exhausted, Fault, UnknownReached, known
+from sidecar.expr.values import FAILURES, UNKNOWN, Exhausted, Fault, UnknownReached, known, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sidecar.expr import tree
+    from sidecar.expr.closures import Code
     from sidecar.expr.declarations import Declarations
 
 _SCALAR: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "null", "type"})
@@ -33,14 +34,14 @@ class Program:
 
     __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "reads", "source", "type")
 
-    def __init__(self, source: str, root: tree.Node, checked: Checked) -> None:
+    def __init__(self, source: str, root: tree.Node, checked: Checked, make: Callable[[tree.Node], Code] | None = None) -> None:
         self.source = source
         self.type = settled(checked.types[root])
         self.reads = frozenset(checked.reads)
         self.cost = estimate(root, checked)
         self._bool = self.type.kind == "bool"
         self._scalar = self.type.kind in _SCALAR
-        code = build(root, checked)
+        code = make(root) if make is not None else build(root, checked)
         self._run = code.run
         # only macros and meters write to the frame, and the caller's bindings are not ours to write to
         self._roots = tuple(sorted(checked.roots)) if checked.metered else None
@@ -64,12 +65,8 @@ class Program:
             return value if self._scalar or known(value) else UNKNOWN
         except UnknownReached:
             return UNKNOWN
-        except (EvalError, Exhausted) as error:
-            return Fault(str(error))
-        except RecursionError:
-            return Fault("a value is nested too deep")
-        except FAILURES:
-            return Fault("a value is not of its declared type")
+        except (*FAILURES, Exhausted) as error:
+            return Fault(told(error))
 
     def _frame(self, bindings: Mapping[str, Any]) -> dict[Any, Any]:
         frame: dict[Any, Any] = {BUDGET: ITERATIONS, WORK: UNITS}
@@ -94,13 +91,18 @@ def compile(source: str, declarations: Declarations, *, result: Type = BOOL, che
 
 
 def _compile(source: str, declarations: Declarations, result: Type, *, checked: bool) -> Program:
+    return Program(source, *checked_tree(source, declarations, result, checked=checked))
+
+
+def checked_tree(source: str, declarations: Declarations, result: Type, *, checked: bool = True) -> tuple[tree.Node, Checked]:
+    """The tree, with nothing wrong in it (without `checked`: in its syntax). Raises ExprError."""
     root = parse(source)
     found = check(source, root, declarations, checked=checked)
     if checked and not found.problems:
         _check_result(source, root, found, result)
     if found.problems:
         raise ExprError(found.problems)
-    return Program(source, root, found)
+    return root, found
 
 
 def _check_result(source: str, root: tree.Node, checked: Checked, result: Type) -> None:

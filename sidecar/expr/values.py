@@ -49,6 +49,13 @@ FAILURES: Final = (EvalError, TypeError, AttributeError, LookupError, ValueError
 """What a closure may raise. All but `EvalError` mean that a binding is not of its declared type (typed closures do not look)."""
 
 
+def told(error: Exception) -> str:
+    """One of `FAILURES`, or `Exhausted`, in words for the author."""
+    if isinstance(error, EvalError | Exhausted):
+        return str(error)
+    return "a value is nested too deep" if isinstance(error, RecursionError) else "a value is not of its declared type"
+
+
 class Fault:
     """The condition could not be evaluated; `message` says why. Never true or false: testing it is a bug that raises."""
 
