@@ -21,6 +21,7 @@ WORDS = {
     "never": "never true on",
     "idle": "changes nothing on",
     "refuses": "refused on",
+    "part": "refused in part on",
 }
 """States of a cell, as people say them."""
 
@@ -36,7 +37,7 @@ def _block(row: Row) -> Iterator[str]:
     for direction in ("request", "reply"):
         for state, word in WORDS.items():
             same = [cell for cell in row.cells if (cell.place.direction, cell.state) == (direction, state)]
-            for why, cells in groupby(same, key=lambda cell: cell.why if cell.state in {"idle", "refuses"} else ""):
+            for why, cells in groupby(same, key=lambda cell: cell.why if cell.state in {"idle", "refuses", "part"} else ""):
                 yield f"    {direction:<8}" + (f"{word} " if word else "") + ", ".join(_shapes(cells)) + (f": {why}" if why else "")
     if left := dict.fromkeys(cell.place.operation for cell in row.cells if cell.state == "out" and cell.why):
         yield "    left out " + ", ".join(f"{operation} (`*` never includes it)" for operation in left)

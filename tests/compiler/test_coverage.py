@@ -209,3 +209,33 @@ def test_the_conditions_of_a_broken_document_are_checked_as_far_as_its_fields_te
 def test_a_mistake_in_coverage_is_told_beside_one_in_a_field():
     document = text("Policy", "{match: {operation: [models], phase: response}, rules: [{name: r, effect: deny}]}")
     assert [code for code, _ in told(BAD_FIELD, document)] == ["type", "coverage"]
+
+
+# ---------------------------------------------------------------- demands
+
+
+def refused(kit, then, **match):
+    claude = kit.upstream("anthropic", dialect="anthropic", models=[{"name": "claude"}])
+    rule = {"name": "r", "effect": "require", "then": then}
+    found = kit.compiled([kit.upstream(), claude, kit.policy("p", rule, **match)])
+    assert found.snapshot is not None, "refusing is what such a rule does, so it loads"
+    return [item.message.partition(":")[0] for item in found.diagnostics if item.code == "cannot-carry"]
+
+
+def test_what_one_dialect_has_no_place_for_is_refused_in_part(kit):
+    seed = {"set": {"seed": 1}}
+    assert refused(kit, seed, operation=["chat"]) == ["such calls are refused in part"]
+    assert refused(kit, seed, operation=["chat"], target=["gpt-4o"]) == []
+    assert refused(kit, seed, operation=["chat"], target=["claude"]) == ["such calls are always refused"]
+
+
+def test_what_a_condition_chooses_itself_is_left_to_it(kit):
+    rule = {"name": "r", "effect": "require", "when": 'call.dialect == "openai_chat"', "then": {"set": {"seed": 1}}}
+    compilation = kit.compiled([kit.upstream(), kit.policy("p", rule, operation=["*"])])
+    assert [item.code for item in compilation.diagnostics] == []
+
+
+def test_of_an_audit_it_is_said_that_it_does_not_bite_yet(kit):
+    rule = {"name": "r", "effect": "require", "then": {"cap": {"max_tokens": 1}}}
+    (item,) = kit.compiled([kit.upstream(), kit.policy("p", rule, operation=["embeddings"], mode="audit")]).diagnostics
+    assert "once this is enforced" in item.message

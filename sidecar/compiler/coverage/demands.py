@@ -35,22 +35,30 @@ CHOSEN = ("call.operation", "call.dialect", "call.model", "call.target", "call.r
 # ---------------------------------------------------------------- what can't be carried
 
 
-def missing(whole: Whole, rule: Rule, place: Place) -> str:
-    """In words, what this rule demands and the place can't do; "" where all of it can be done."""
+def missing(whole: Whole, rule: Rule, place: Place) -> tuple[str, bool]:
+    """In words, what this rule demands and the place can't do ("" where all of it can be done), and whether nothing at the place can."""
     wanted = [kind for kind in KINDS if getattr(rule.obligations, kind)]
     if undone := [kind for kind in wanted if kind not in place.carries]:
-        return f"`{'`, `'.join(undone)}` can't be done there"
+        return f"`{'`, `'.join(undone)}` can't be done to {_called(place)}", True
     if rule.phase == RESPONSE or place.operation == "tool_call":
-        return ""
-    lacking = [_lacking(rule, place, dialect) for dialect in sorted(whole.dialects(rule.match))]
-    return "; ".join(dict.fromkeys(word for word in lacking if word))
+        return "", False
+    spoken = [dialect for dialect in sorted(whole.dialects(rule.match)) if _codecs(dialect, place)]
+    lacking = [words for dialect in spoken if (words := _lacking(rule, place, dialect))]
+    return "; ".join(lacking), bool(lacking) and len(lacking) == len(spoken)
+
+
+def _called(place: Place) -> str:
+    return "a tool call that a model proposes" if place.operation == "tool_call" else f"`{place.operation}`"
+
+
+def _codecs(dialect: str, place: Place) -> list[Codec]:
+    return [codec for codec in wire.CODECS.values() if codec.family == dialect and codec.operation == place.operation]
 
 
 def _lacking(rule: Rule, place: Place, dialect: str) -> str:
     """What no codec of this dialect and operation has a place for."""
-    codecs = [codec for codec in wire.CODECS.values() if codec.family == dialect and codec.operation == place.operation]
     asked = [("cap", name, most) for name, most in rule.obligations.cap] + [("set", name, value) for name, value in rule.obligations.set]
-    bare = [name for verb, name, value in asked if codecs and not any(_carries(codec, verb, name, value) for codec in codecs)]
+    bare = [name for verb, name, value in asked if not any(_carries(codec, verb, name, value) for codec in _codecs(dialect, place))]
     return f"`{'`, `'.join(bare)}` has no place in `{place.operation}` of dialect `{dialect}`" if bare else ""
 
 
@@ -64,22 +72,19 @@ def _carries(codec: Codec, verb: str, name: str, value: object) -> bool:
 
 
 def carried(whole: Whole, report: Report) -> None:
-    """A demand that nothing it matches can carry refuses all of that; one that a part can't carry refuses that part."""
+    """What can't be carried out is refused: all that the rule matches, or a part of it. A warning, because refusing is what such a rule does."""
     for held in whole.rules:
         rule = held.rule
         if rule.phase == RESPONSE or not rule.demands or any(touched(rule.condition, path) for path in CHOSEN):
             continue
-        met = [place for place in places(rule.phase) if place.owed and rule.match.admits(place.operation)]
-        undone = {place.name: words for place in met if (words := missing(whole, rule, place))}
+        found = [missing(whole, rule, place) for place in places(rule.phase) if place.owed and rule.match.admits(place.operation)]
+        undone = list(dict.fromkeys(words for words, _ in found if words))
         if undone:
-            every = len(undone) == len(met)
-            words = ("such calls are always refused: " if every else "such calls are refused in part: ") + "; ".join(dict.fromkeys(_told(undone)))
+            every = all(nothing for _, nothing in found)
+            words = "always refused" if every else "refused in part"
             hint = "match other operations, or other models" if every else "a rule of its own for each part, or leave the part out of the match"
-            report.say("error" if every else "warning", held.document, "cannot-carry", words, f"{held.pointer}/then", hint=hint)
-
-
-def _told(undone: dict[str, str]) -> Iterator[str]:
-    return (words.replace("there", f"on `{name}`") if words.endswith("there") else words for name, words in undone.items())
+            once = ", once this is enforced" if rule.audit else ""
+            report.say("warning", held.document, "cannot-carry", f"such calls are {words}{once}: " + "; ".join(undone), f"{held.pointer}/then", hint=hint)
 
 
 def of_replies(whole: Whole, report: Report) -> None:

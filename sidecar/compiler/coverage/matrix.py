@@ -1,7 +1,7 @@
 """Every rule laid over the surface: what each does at each place, whole and streamed, as a value. For `check --coverage` and the findings.
 
 States, in words: `runs` · `would` (an audit document: recorded, never live) · `refuses` (what it demands can't be done there, so
-such calls are refused) · `idle` (matches and changes nothing) · `end` (a stream is judged at its end alone) · `never` (can't be true there) ·
+such calls are refused; `part`: some are) · `idle` (matches and changes nothing) · `end` (a stream is judged at its end alone) · `never` (can't be true there) ·
 `out` (the match leaves it out).
 """
 
@@ -90,8 +90,9 @@ def _state(whole: Whole, rule: Rule, place: Place, shape: str) -> tuple[str, str
         return "never", "its condition is false there"
     if idle := _idle(whole, rule, place):
         return "idle", idle
-    if missing := demands.missing(whole, rule, place):
-        return ("refuses" if place.owed else "idle"), missing
+    undone, nothing = demands.missing(whole, rule, place)
+    if undone:
+        return ("idle" if not place.owed else "refuses" if nothing else "part"), undone
     if rule.audit:
         return "would", ""
     return ("end", "held to its end") if place.phase == RESPONSE and shape == STREAM and rule.late else ("runs", "")
