@@ -15,6 +15,12 @@ SCHEMA = "sidecar.schema.json"
 """The copy of the schema beside the documents."""
 _EDITORS = f"# yaml-language-server: $schema={SCHEMA}\n"
 
+
+def _for_editors(text: str) -> str:
+    """Each document names the schema: editors read that line in each for itself."""
+    return _EDITORS + text.replace("---\n", f"---\n{_EDITORS}")
+
+
 _PLATFORM = """\
 # Written by the platform: where the sidecar listens, who may call, where calls go.
 apiVersion: sidecar.dev/v1
@@ -127,7 +133,7 @@ spec:
 """
 
 STARTERS: Mapping[str, Mapping[str, str]] = {
-    "llm": {"platform.yaml": _EDITORS + _PLATFORM, "policy.yaml": _EDITORS + _POLICY, "tests.yaml": _EDITORS + _TESTS},
+    "llm": {"platform.yaml": _for_editors(_PLATFORM), "policy.yaml": _for_editors(_POLICY), "tests.yaml": _for_editors(_TESTS)},
 }
 """The visible table of kinds of starters."""
 

@@ -136,13 +136,22 @@ def test_nothing_is_underlined_in_what_the_manual_shows(editor, block):
     assert editor.findings(block) == []
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_document_of_a_file_is_looked_at(server, file):
+    text = file.read_text(encoding="utf-8")
+    lines = [number for number, line in enumerate(text.splitlines()) if line.startswith("kind: ")]
+    found = server.open(f"{file.as_uri()}.broken.yaml", re.sub("^kind: ", "kind: Un", text, flags=re.MULTILINE))
+    assert [item["range"]["start"]["line"] for item in found if "Value is not accepted" in item["message"]] == lines
+
+
 @pytest.mark.parametrize("kind", STARTERS)
-def test_nothing_is_underlined_in_a_starter_with_the_schema_beside_it(server, tmp_path, kind):
+def test_a_starter_has_the_schema_beside_it(server, tmp_path, kind):
     assert main(["init", kind, str(tmp_path)]) == exits.OK
     for file in sorted(tmp_path.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         assert server.open(file.as_uri(), text) == []
-        assert server.open(f"{file.as_uri()}2.yaml", f"{text}---\nkind: Polcy\n") != []  # so the schema was found
+        wrong = server.open(f"{file.as_uri()}.broken.yaml", text.replace("\nkind: ", "\nkind: Un"))
+        assert len([item for item in wrong if "Value is not accepted" in item["message"]]) == text.count("\nkind: ")
 
 
 def test_the_schema_of_one_kind_serves_an_editor_too(editor, tmp_path):

@@ -12,7 +12,8 @@ The style
   that saves backslashes. Plain stays plain, but within brackets names with `*` or `:` are quoted: `["gpt-*", "group:eng"]`.
 - A condition is one line; where it was written over several and does not fit, a folded block. Blocks of text (`|`, `>`) keep their lines.
 - One blank line where there was one or more; none at the start or the end of a document or a level.
-- Comments stay, all of them and in their order, indented as what they speak of; a first line for editors stays the first.
+- Comments stay, all of them and in their order, indented as what they speak of; a first line for editors (`# yaml-language-server: …`)
+  stays the first, and stands again in every further document: language servers read it in each for itself.
 
 Why a printer of our own: ruamel.yaml loses comments within brackets and between a key and its value. `proof` compares what
 went in and what came out before anything is written. The parts: `tree` reads, `lists` knows the kinds, `spell` single

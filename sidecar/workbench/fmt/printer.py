@@ -39,12 +39,15 @@ class _Printer:
         self.lines: list[str] = []
         self.takes = False
         self.opens = True
+        first = parsed.comments[0] if parsed.comments and parsed.roots and parsed.comments[0].start < _start(parsed.roots[0].node) else None
+        self.editors = first.text if first is not None and speaks_to_editors(first) else ""
 
     def document(self, root: Root, *, first: bool) -> None:
+        node = root.node
         if not first:
             self.comments(root.start, 0)
             self.line("---", opens=True)
-        node = root.node
+            self.for_editors(_start(node))
         if isinstance(node, Map) and node.entries:
             if node.anchor:
                 self.line(f"&{node.anchor}", opens=True)
@@ -54,6 +57,12 @@ class _Printer:
         else:
             self.comments(_start(node), 0)
             self.value("", "", node, 0)
+
+    def for_editors(self, start: int) -> None:
+        """What the first line of the file says to editors, said again: they read it in each document for itself."""
+        if self.editors and not any(speaks_to_editors(comment) for comment in self.before(start)):
+            self.lines.append(self.editors)
+            self.takes = False
 
     def rest(self) -> None:
         """The comments at the end."""
@@ -175,6 +184,11 @@ class _Printer:
         before = self.text[self.text.rfind("\n", 0, max(start, 0)) + 1 : max(start, 0)]
         if start > 0 and not before.strip() and not self.opens and self.lines and self.lines[-1]:
             self.lines.append("")
+
+
+def speaks_to_editors(comment: Comment) -> bool:
+    """Whether it tells a YAML language server where the schema is."""
+    return comment.text.startswith("# yaml-language-server: $schema=")
 
 
 def _start(node: Node) -> int:

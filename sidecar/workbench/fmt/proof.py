@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar.config.load import load
 from sidecar.workbench.fmt import spell
 from sidecar.workbench.fmt.lists import arrange
+from sidecar.workbench.fmt.printer import speaks_to_editors
 from sidecar.workbench.fmt.tree import Node, Parsed, Scalar, Seq
 
 if TYPE_CHECKING:
@@ -39,11 +40,16 @@ class _Everything(Mapping[str, str]):
 
 def difference(before: Parsed, after: Parsed) -> str:
     """What is not the same, in words; "" where all is. Brings the trees into their form."""
-    if [comment.text for comment in before.comments] != [comment.text for comment in after.comments]:
+    if _comments(before) != _comments(after):
         return "its comments"
     if _shapes(before) != _shapes(after):
         return "a value"
     return "" if _loaded(before.text) == _loaded(after.text) else "what the loader makes of it"
+
+
+def _comments(parsed: Parsed) -> list[str]:
+    """Without the lines for editors, which may become more."""
+    return [comment.text for comment in parsed.comments if not speaks_to_editors(comment)]
 
 
 def _shapes(parsed: Parsed) -> list[Any]:
