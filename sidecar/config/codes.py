@@ -32,6 +32,7 @@ CODES: Mapping[str, str] = {
     "document": "a document that is no mapping",
     "empty-list": "a list that would match nothing, where the field left out matches all",
     "environ": "a variable of the environment that is not there, or a field that takes none",
+    "format": "a document that `fmt` would not have loaded as it was: a bug, and the file is left alone",
     "later": "what this release does not build",
     "letters": "letters that look like others, or cannot be seen",
     "missing-field": "a field that is needed",
@@ -55,12 +56,16 @@ CODES: Mapping[str, str] = {
     "name": "a name that is none",
     "one-only": "a document of which there is one at most",
     "too-many": "more rules than one configuration may hold",
+    "refusal": "a refusal that is expected of what is allowed",
     "unknown-call": "a call that the Test does not declare",
+    "unknown-limit": "a limit that the Quota does not have",
     "unknown-model": "a model that the Upstream does not serve",
     "unknown-principal": "a principal that the Test does not declare",
     "unknown-quota": "a Quota that is not there",
     "unknown-role": "a role that is not there",
+    "unknown-rule": "a rule that is not there",
     "unknown-upstream": "an Upstream that is not there",
+    "without": "a field to take out that no call has",
     # what goes together
     "address": "an address that is none",
     "algorithms": "no algorithm that could verify a token",
@@ -93,6 +98,7 @@ CODES: Mapping[str, str] = {
     "url": "a URL that would not be dialled",
     "window": "a window that is none",
     # conditions
+    "seal": "a public key for records without need, or none where one is due",
     "always-fails": "a condition that is an error whatever the call",
     "condition": "a condition that does not compile",
     # coverage
@@ -124,6 +130,7 @@ CODES: Mapping[str, str] = {
     # tests and reloads
     "bug": "a load that failed by a mistake of ours",
     "build": "a configuration that loads and cannot be served",
+    "candidate": "a candidate that is no whole configuration",
     "restart": "a change that needs a restart",
     "test-failed": "a Test that does not pass",
 }

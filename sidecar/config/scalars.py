@@ -145,6 +145,10 @@ def pattern(node: Node, scope: Scope) -> Any:
         return value
     if lettered(node, scope, value) is BROKEN:
         return BROKEN
+    joined = unicodedata.normalize("NFC", value)
+    if joined != value:
+        message = "letters and their accents stand apart, and names come joined (NFC): this matches nothing"
+        return complain(node, scope, "letters", f"{_shown(value)}: {message}", f"`{joined}`")
     problem = pattern_problem(value)
     return complain(node, scope, "pattern", f"{_shown(value)}: {problem[0]}", problem[1]) if problem else value
 
@@ -159,8 +163,6 @@ def pattern_problem(value: str) -> tuple[str, str] | None:
         return "a pattern holds no white space", ""
     if "" in value.split("/"):
         return "an empty segment matches nothing", "take the extra `/` out"
-    if unicodedata.normalize("NFC", value) != value:
-        return "letters and their accents stand apart, and names come joined (NFC): this matches nothing", f"`{unicodedata.normalize('NFC', value)}`"
     return ("there is no `***`", "`*` stands within a segment, `**` across segments") if "***" in value else None
 
 

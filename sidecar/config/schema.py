@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from sidecar.config import documents
 from sidecar.config.checks import base
-from sidecar.config.scalars import BYTES, SECONDS
+from sidecar.config.scalars import BYTES, LONGEST, SECONDS
 from sidecar.config.validate import ONE_OF, camel
 
 Schema = dict[str, Any]
@@ -23,7 +23,12 @@ Schema = dict[str, Any]
 MARKERS: Mapping[str, Schema] = {
     "duration": {
         "anyOf": [
-            {"type": "string", "pattern": r"^(0|[0-9]+(\.[0-9]+)?(ms|s|m|h|d))$", "errorMessage": "a duration has a unit: 50ms, 15s, 15m, 1h, 1d"},
+            {
+                "type": "string",
+                "maxLength": 19,
+                "pattern": r"^(0|[0-9]+(\.[0-9]+)?(ms|s|m|h|d))$",
+                "errorMessage": "a duration has a unit: 50ms, 15s, 15m, 1h, 1d",
+            },
             {"const": 0},
         ],
         "examples": ["50ms", "15m", "1h"],
@@ -32,6 +37,8 @@ MARKERS: Mapping[str, Schema] = {
         "type": ["string", "integer"],
         "pattern": r"^[0-9]+(B|KiB|MiB|GiB)?$",
         "minimum": 0,
+        "maximum": 2**63 - 1,
+        "maxLength": 19,
         "examples": ["64KiB", "32MiB"],
         "errorMessage": "a size is written 64KiB, 32MiB, 1GiB, or in bytes",
     },
@@ -50,23 +57,29 @@ MARKERS: Mapping[str, Schema] = {
         "errorMessage": "a day is written 2027-06-30",
     },
     "percent": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?%$", "examples": ["80%"], "errorMessage": "a share is written 80%"},
-    "pattern": {"type": "string", "pattern": r"^\S+$", "errorMessage": "a name, with * within a segment and ** across; in quotes where it begins with *"},
+    "pattern": {
+        "type": "string",
+        "maxLength": LONGEST,
+        "pattern": r"^(?!.*\*\*\*)\S+$",
+        "errorMessage": "a name, with * within a segment and ** across; in quotes where it begins with *",
+    },
     "subject": {
         "type": "string",
-        "pattern": "^(anonymous$|(user|key|spiffe|sa|group|team):.)",
+        "maxLength": LONGEST,
+        "pattern": r"^(?!.*\*\*\*)(anonymous$|(user|key|spiffe|sa|group|team):.)",
         "examples": ["group:eng", "key:ci-bot", "user:*", "team:core", "anonymous"],
         "errorMessage": "a subject begins with user: key: spiffe: sa: group: team: or is anonymous",
     },
     "named": {"type": "string"},
     "environ": {"type": "string"},
-    "number": {"type": "number", "minimum": 0},
+    "number": {"type": "number", "minimum": 0, "exclusiveMaximum": 1e18},
 }
 """One line per annotation of `documents`. `errorMessage` is what editors say in place of a pattern; to validators it is nothing."""
 
 PLAIN: Mapping[object, Schema] = {
     str: {"type": "string"},
     bool: {"type": "boolean"},
-    int: {"type": "integer", "minimum": 0},
+    int: {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
     float: {"type": "number"},
     object: {},
 }

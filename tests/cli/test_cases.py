@@ -49,7 +49,7 @@ def test_a_rule_that_means_something_else_fails_its_row_with_its_place(quickstar
 
 
 def test_the_wrong_reason_is_a_failure_even_where_the_effect_is_right(quickstart, capsys):
-    edit(quickstart / "tests.yaml", "by: everyday/short-answers", "by: tools/nothing-destructive")
+    edit(quickstart / "tests.yaml", "by: [everyday/short-answers]", "by: [tools/nothing-destructive]")
     code, lines, _ = ran(quickstart, capsys, "--quiet")
     assert code == exits.FINDINGS
     assert "expected `tools/nothing-destructive` among the determining rules, got `everyday/short-answers`" in lines[1]
@@ -102,7 +102,7 @@ def test_a_filter_takes_words_or_a_pattern(quickstart, capsys, pattern, names):
 
 
 def test_a_misspelt_rule_in_a_row_does_not_load(quickstart, capsys):
-    edit(quickstart / "tests.yaml", "by: everyday/short-answers", "by: everyday/short-answer")
+    edit(quickstart / "tests.yaml", "by: [everyday/short-answers]", "by: [everyday/short-answer]")
     code, _, err = ran(quickstart, capsys)
     assert code == exits.BAD_CONFIGURATION
     assert "did you mean `everyday/short-answers`?" in err
@@ -120,7 +120,7 @@ def test_an_example_is_covered_and_has_no_survivor(request, capsys):
 
 @pytest.mark.parametrize(("options", "code"), [(("--coverage",), exits.OK), (("--coverage", "--min", "100"), exits.FINDINGS), (("--min", "100"), exits.FINDINGS), (("--min", "50"), exits.OK)])  # fmt: skip
 def test_a_gap_fails_where_a_minimum_is_due(quickstart, capsys, options, code):
-    edit(quickstart / "tests.yaml", "    - {principal: stranger, call: hello, effect: deny}\n", "")
+    edit(quickstart / "tests.yaml", "    - {principal: [stranger], call: [hello], effect: deny}\n", "")
     got, lines, _ = ran(quickstart, capsys, "--quiet", *options)
     assert got == code
     assert lines[:2] == [f"{quickstart}/policy.yaml:10:13: everyday/own-machine: never false", "     add a call for which it is false"]
@@ -135,10 +135,10 @@ def test_a_minimum_is_a_percentage(quickstart, capsys, text):
 
 
 def test_a_survivor_fails_and_has_its_place(quickstart, capsys):
-    edit(quickstart / "tests.yaml", "call: [wipe, shell], effect", "call: wipe, effect")
+    edit(quickstart / "tests.yaml", "call: [wipe, shell], effect", "call: [wipe], effect")
     code, lines, _ = ran(quickstart, capsys, "--quiet", "--mutate")
     assert code == exits.FINDINGS
-    assert f"{quickstart}/policy.yaml:23:73: survived: tools: `shell` dropped from `target`" in lines
+    assert f"{quickstart}/policy.yaml:24:73: survived: tools: `shell` dropped from `target`" in lines
 
 
 def test_no_mutant_is_tried_while_a_case_fails(quickstart, capsys):

@@ -101,6 +101,7 @@ def test_one_kind_alone_has_only_what_it_needs():
 
 LOADER_KNOWS_MORE = {
     "environ": "the schema knows no environment",
+    "letters": "which letters look alike or cannot be seen is no question of shape",
     "ambiguous": "a free value is anything; which reading of it YAML means is no question of shape",
 }
 """Codes of the loader for what a schema cannot see, and why."""

@@ -47,6 +47,8 @@ SOURCE = HERE.parents[1] / "sidecar"
 TELLERS = {"complaint", "complain", "complain_at", "say", "at_key", "warning", "refuse", "Diagnostic", "_Trap"}
 ELSEWHERE = {
     "bug": "live.py, tests/way/test_reload.py",
+    "candidate": "shadow.py, tests/way/test_candidate.py",
+    "format": "workbench/fmt, tests/workbench/test_fmt.py",
     "build": "live.py, tests/way/test_reload.py",
     "restart": "live.py, tests/way/test_reload.py",
     "test-failed": "workbench/prepare.py, tests/workbench",
