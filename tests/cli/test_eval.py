@@ -118,7 +118,7 @@ def test_json_has_the_same(bind, capsys):
     assert told["trace"]["parts"] == [{"text": "call.tokens", "start": 0, "end": 11, "result": 5000}]
     assert main(["eval", "call.tokens >", "--format", "json"]) == 1
     assert json.loads(capsys.readouterr().out)["diagnostics"][0]["column"] == 14
-    assert main(["eval", "[0.0 / 0.0, duration('1s')]", "--format", "json"]) == 0
+    assert main(["eval", "[0.0 / 0.0, dyn(duration('1s'))]", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["value"] == ["NaN", "duration('1s')"]
 
 
