@@ -12,7 +12,7 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from sidecar.cli import exits
+from sidecar.cli import compared, exits
 from sidecar.cli.run import refused
 from sidecar.config.diagnostics import render_text
 from sidecar.errors import ConfigError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument("-c", "--config", action="append", metavar="DIR", help="a layer of documents (default: .)")
+    parser.add_argument("--reference", action="store_true", help="run every condition through cel-python too, and tell where the two differ")
     parser.add_argument("--quiet", action="store_true", help="failures and the last line only")
     parser.add_argument("--filter", metavar="PATTERN", default="", help="only cases whose name holds this, or matches it where it has `*`")
     parser.add_argument("--format", choices=tuple(told.FORMATS), default="text", help="how to tell (default: text)")
@@ -53,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         return exits.BAD_CONFIGURATION
     found = _found(prepared.snapshot, args)
     sys.stdout.write(told.FORMATS[args.format](found))
-    return exits.OK if _passed(found) else exits.FINDINGS
+    code = exits.OK if _passed(found) else exits.FINDINGS
+    return compared.told(prepared.snapshot, code) if args.reference else code
 
 
 def _found(snapshot: Snapshot, args: argparse.Namespace) -> told.Found:

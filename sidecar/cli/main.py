@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Line] = {
     "diff": Line("sidecar.cli.diff", "compare two configurations, as documents or on recorded traffic"),
     "suggest": Line("sidecar.cli.suggest", "the least roles, with tests, that would cover recorded traffic"),
     "fmt": Line("sidecar.cli.fmt", "bring documents into one style; comments stay"),
+    "eval": Line("sidecar.cli.eval", "try a condition, or any expression, on values from a file"),
     "schema": Line("sidecar.cli.schema", "print the JSON Schema of all documents"),
     "init": Line("sidecar.cli.init", "write a starter directory of documents with tests"),
     "keys": Line("sidecar.cli.keys", "make an API key and the entry that admits it"),

@@ -4,9 +4,9 @@
     program({"call": {"tokens": 12}})      # True, False, Fault(message) or UNKNOWN; never raises
 
 The way of an expression: `lexer` → `parser` → `tree` → `check` (types; everything wrong is an error before anything runs)
-→ `closures` (with `access`, `binds`, `compare`, `folds`, `meter`) → `program`. Beside it: `types` and `values`, the two sides
-of a value; `functions`, the table of what can be called; `environment`, what the product's conditions see; `trace` and `shown`, what
-each part of an expression gave, for people.
+→ `closures` (with `access`, `binds`, `compare`, `constancy`, `folds`, `literals`, `meter`) → `program`. Beside it: `types` and
+`values`, the two sides of a value; `functions`, the table of what can be called; `environment`, what the product's conditions
+see; `trace` and `shown`, what each part of an expression gave, for people.
 
 It does not know documents, calls or time: bindings come in, a value goes out.
 """

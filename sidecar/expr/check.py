@@ -193,8 +193,9 @@ class _Checker:
             slot, found = scope.names[name]
             self.found.refs[node] = slot
             return found
-        declared = self.variable(node, scope)
+        declared = self.variable(node, scope) if self.dotted else self.declarations.variables.get(name)
         if declared is not None:
+            self.found.refs.setdefault(node, name)
             return declared
         if name in TYPE_VALUES:
             self.found.refs[node] = TYPE_VALUES[name]
@@ -211,11 +212,6 @@ class _Checker:
 
     def variable(self, node: tree.Ident | tree.Select, scope: Scope) -> Type | None:
         """The type of the variable that the whole chain names, if it names one: in the container, or with dots in its name."""
-        if not self.dotted:
-            if isinstance(node, tree.Select) or node.name not in self.declarations.variables:
-                return None
-            self.found.refs[node] = node.name
-            return self.declarations.variables[node.name]
         chain, root = _dotted(node), _root(node)
         if not chain or root is None or (root.name in scope.names and not root.rooted):
             return None
@@ -226,7 +222,7 @@ class _Checker:
         return None
 
     def select(self, node: tree.Select, scope: Scope) -> Type:
-        declared = self.variable(node, scope)
+        declared = self.variable(node, scope) if self.dotted else None
         if declared is not None:
             return declared
         constant = self.type_name(node, scope)
@@ -248,6 +244,8 @@ class _Checker:
         root = name.partition(".")[0]
         if not name or root in scope.names or root in self.declarations.variables:
             return None
+        if not self.declarations.container:
+            return TYPE_VALUES.get(name)
         return next((TYPE_VALUES[c] for c in self.declarations.candidates(name) if c in TYPE_VALUES), None)
 
     def field(self, node: tree.Select, operand: Type, scope: Scope, *, guarded: bool) -> Type:
@@ -446,6 +444,8 @@ class _Checker:
         return node.function, True
 
     def function_name(self, name: str) -> str:
+        if not self.declarations.container:
+            return name
         return next((c for c in self.declarations.candidates(name) if c in self.functions), name)
 
     def resolve(self, node: tree.Call, fitting: list[tuple[Overload, dict[str, Type]]], args: tuple[tree.Node, ...], types: tuple[Type, ...]) -> Type:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr import access, binds, compare, folds, meter, tree
-from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Exhausted, TypeValue, kind, no_overload
+from sidecar.expr import access, binds, compare, constancy, folds, literals, meter, tree
+from sidecar.expr.values import FAILURES, EvalError, Exhausted, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sidecar.expr.access import Run
     from sidecar.expr.check import Checked, Resolution
@@ -55,10 +55,10 @@ class Builder:
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
         self.metered = checked.metered
-        self.late: dict[int, Run] = {}
-        """Readers of the variables of `cel.bind`, by slot."""
         self.constant: set[tree.Node] = set()
         """The nodes built so far that have a value whatever the frame."""
+        self.late: dict[int, Run] = {}
+        """Readers of the variables of `cel.bind`, by slot."""
 
     def type(self, node: tree.Node) -> Type:
         return self.checked.types[node]
@@ -80,24 +80,7 @@ class Builder:
         return code
 
     def may_fold(self, node: tree.Node) -> bool:
-        """Whether an empty frame may give a value; false spares the try. What a node always evaluates must be constant."""
-        constant = self.constant
-        match node:
-            case tree.Ident():
-                return type(self.checked.refs.get(node)) is TypeValue
-            case tree.Select(operand=operand):
-                return operand in constant or type(self.checked.refs.get(node)) is TypeValue
-            case tree.Index(operand=operand, index=index):
-                return operand in constant and index in constant
-            case tree.Call():
-                return all(a in constant for a in self.checked.calls[node].args)
-            case tree.Logic(terms=terms):
-                return any(t in constant for t in terms)
-            case tree.Choice(test=value) | tree.Fold(over=value):
-                return value in constant
-            case tree.Bind(value=value, body=body):  # the value may never be read
-                return value in constant or body in constant
-        return True
+        return constancy.may_fold(node, self.checked, self.constant)
 
     def run(self, node: tree.Node) -> Run:
         return self.build(node).run
@@ -113,10 +96,10 @@ class Builder:
             case tree.Call():
                 return self.call(node)
             case tree.Listing():
-                made = _listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
+                made = literals.listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
                 return meter.built(made, len(node.items)) if self.metered else made
             case tree.Mapped():
-                made = _mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
+                made = literals.mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
                 return meter.built(made, len(node.entries)) if self.metered else made
             case tree.Fold():
                 return self.fold(node)
@@ -201,10 +184,12 @@ class Builder:
             return special
         if resolution.prepared is not None:
             return _prepared(resolution, [meter.weighed(code.run) if self.metered else code.run for code in codes[:-1]])
-        apply = resolution.overloads[0].apply if resolution.definite else _dispatch(resolution)
+        first = resolution.overloads[0]
+        if self.metered and first.fuelled:
+            return meter.fuelled(first.apply if resolution.definite else _dispatch_fuelled(resolution), [code.run for code in codes])
+        apply = first.apply if resolution.definite else _dispatch(resolution)
         if self.metered and any(o.walks for o in resolution.overloads):
-            paid = meter.fuelled if resolution.overloads[0].fuelled else meter.call
-            return paid(apply, [code.run for code in codes])
+            return meter.call(apply, [code.run for code in codes], builds=any(o.builds for o in resolution.overloads))
         return _apply(apply, codes)
 
     def special(self, function: str, resolution: Resolution, codes: list[Code]) -> Run | None:
@@ -213,9 +198,12 @@ class Builder:
             return self.compared(_SIGNS[function], resolution, codes)
         if function == "@in":
             return self.membership(resolution, codes)
+        if function in ("or", "orValue"):
+            return access.alternative(codes[0].run, codes[1].run, whole=function == "or")
         if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
-            paying = self.metered and function == "contains"
-            return _text_test(function, meter.weighed(codes[0].run) if paying else codes[0].run, codes[1].constant)
+            if self.metered and function == "contains":
+                return meter.contains(codes[0].run, codes[1].constant)
+            return _text_test(function, codes[0].run, codes[1].constant)
         return None
 
     def compared(self, sign: str, resolution: Resolution, codes: list[Code]) -> Run | None:
@@ -224,13 +212,15 @@ class Builder:
         if compare.same_order(left, right, constant):
             if constant is not VARYING:
                 return compare.with_constant(sign, a, constant)
-            return None if self.metered and left.kind in ("string", "bytes") else compare.comparison(sign, a, b)
+            if not self.metered or left.kind not in ("string", "bytes"):
+                return compare.comparison(sign, a, b)
         if sign not in ("==", "!="):
             return None
         # a text is equal to nothing but a text, in Python as in CEL
         if type(constant) is str:
             return compare.with_constant(sign, a, constant)
-        return None if self.metered else compare.equality(a, b, negated=sign == "!=")
+        equality = meter.equality if self.metered else compare.equality
+        return equality(a, b, negated=sign == "!=")
 
     def membership(self, resolution: Resolution, codes: list[Code]) -> Run | None:
         (value, _), (items, constant) = codes
@@ -383,6 +373,12 @@ def _dispatch(resolution: Resolution) -> Callable[..., Any]:
     return run
 
 
+def _dispatch_fuelled(resolution: Resolution) -> Callable[..., Any]:
+    """The same for functions that take `fuel`; `in` looks at its values itself."""
+    first = resolution.overloads[0]
+    return first.apply if first.name == "@in" else lambda *values, fuel: _choose(resolution, values)(*values, fuel=fuel)
+
+
 def _choose(resolution: Resolution, values: tuple[Any, ...]) -> Callable[..., Any]:
     kinds = [kind(v) for v in values]
     for overload in resolution.overloads:
@@ -390,29 +386,3 @@ def _choose(resolution: Resolution, values: tuple[Any, ...]) -> Callable[..., An
         if all(p.kind in ("dyn", "param", k) for p, k in zip(params, kinds, strict=True)):
             return overload.apply
     raise no_overload(resolution.overloads[0].name.strip("_@"), *values)
-
-
-def _listing(items: list[tuple[Run, bool]]) -> Run:
-    if not any(optional for _, optional in items):
-        runs = tuple(run for run, _ in items)
-        return lambda frame: [run(frame) for run in runs]
-
-    def run(frame: Any) -> list[Any]:
-        made = [(item(frame), optional) for item, optional in items]
-        return [binds.inside(v) if optional else v for v, optional in made if not (optional and v is NONE)]
-
-    return run
-
-
-def _mapped(entries: list[tuple[Run, Run, bool]]) -> Run:
-    def run(frame: Any) -> Mapping[Any, Any]:
-        made: Mapping[Any, Any] = {}
-        for key, value, optional in entries:
-            name, found = key(frame), value(frame)
-            if optional:
-                found = binds.inside(found)
-            if found is not MISSING:
-                made = folds.put(made, name, found)
-        return made
-
-    return run

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def spread(overload: Overload, count: int) -> tuple[Type, ...]:
     """The types of `count` parameters, the last repeated."""
-    more = count - len(overload.params)
-    return overload.params + overload.params[-1:] * more if more else overload.params
+    missing = count - len(overload.params)
+    return overload.params + overload.params[-1:] * missing if missing else overload.params
 
 
 def sized(overload: Overload, count: int) -> bool:
@@ -26,8 +26,8 @@ def sized(overload: Overload, count: int) -> bool:
 def fits(overload: Overload, types: tuple[Type, ...]) -> dict[str, Type] | None:
     """What its type parameters stand for with arguments of these types; None where it does not take them."""
     found: dict[str, Type] = {}
-    for actual, formal in zip(types, spread(overload, len(types)), strict=True):
-        if not assignable(actual, formal, found):
+    for given, wanted in zip(types, spread(overload, len(types)), strict=True):
+        if not assignable(given, wanted, found):
             return None
     return found
 
@@ -72,6 +72,8 @@ def conversion(types: Iterable[Type]) -> str:
         return "write `timestamp('…')`"
     if kinds == {"string", "duration"}:
         return "write `duration('15m')`"
+    if "optional" in kinds:
+        return "it may be empty: give a default with `.orValue(…)`"
     if "null" in kinds:
         return "test for presence with `has(…)`"
     return ""

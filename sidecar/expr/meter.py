@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.expr.values import Exhausted
+from sidecar.expr.values import Exhausted, equals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ UNITS: Final = 2**18
 CHARACTERS: Final = 256
 _HOLDERS: Final = frozenset({list, tuple, dict})
 _TEXT: Final = 1024
-_ITEMS: Final = 16
-"""Sizes up to which a value is free."""
+_ITEMS: Final = 128
+"""The lengths up to which a value costs nothing."""
 
 
 def spend(frame: Any, units: int) -> None:
@@ -71,8 +71,36 @@ def weighed(run: Run) -> Run:
     return paying
 
 
-def call(apply: Callable[..., Any], runs: Sequence[Run]) -> Run:
-    """A call that pays for its arguments and its result."""
+def contains(text: Run, part: str) -> Run:
+    """`text.contains(part)`, paid for."""
+
+    def run(frame: Any) -> bool:
+        value = text(frame)
+        if len(value) > _TEXT:
+            weigh(frame, value)
+        return bool(value.find(part) >= 0)
+
+    return run
+
+
+def equality(left: Run, right: Run, *, negated: bool) -> Run:
+    """CEL equality of any two values, paid for."""
+
+    def run(frame: Any) -> bool:
+        a, b = left(frame), right(frame)
+        if type(a) is str and type(b) is str:
+            if len(a) > _TEXT:
+                weigh(frame, a)
+            return (a == b) is not negated
+        return equals(a, b, Meter(frame)) is not negated
+
+    return run
+
+
+def call(apply: Callable[..., Any], runs: Sequence[Run], *, builds: bool) -> Run:
+    """A call that pays for its arguments, and for its result where that may be large."""
+    if len(runs) == 2 and not builds:
+        return _test(apply, *runs)
 
     def run(frame: Any) -> Any:
         values = [run(frame) for run in runs]
@@ -85,13 +113,23 @@ def call(apply: Callable[..., Any], runs: Sequence[Run]) -> Run:
     return run
 
 
+def _test(apply: Callable[..., Any], first: Run, second: Run) -> Run:
+    def run(frame: Any) -> Any:
+        a, b = first(frame), second(frame)
+        if type(a) is not str or len(a) > _TEXT:
+            weigh(frame, a)
+        if type(b) is not str or len(b) > _TEXT:
+            weigh(frame, b)
+        return apply(a, b)
+
+    return run
+
+
 def fuelled(apply: Callable[..., Any], runs: Sequence[Run]) -> Run:
     """A call that pays while it looks into its arguments."""
 
     def run(frame: Any) -> Any:
         values = [run(frame) for run in runs]
-        for value in values:
-            weigh(frame, value)
         return apply(*values, fuel=Meter(frame))
 
     return run

@@ -42,6 +42,8 @@ def _divide(a: int, b: int) -> int:
 def _modulus(a: int, b: int) -> int:
     if b == 0:
         raise EvalError("modulus by zero")
+    if a == INT_MIN and b == -1:
+        raise EvalError("integer overflow")  # as the division that it belongs to
     return abs(a) % abs(b) * (-1 if a < 0 else 1)
 
 
@@ -169,7 +171,8 @@ def _round(value: float) -> float:
     """Half away from zero, which Python's `round` is not."""
     if not math.isfinite(value):
         return value
-    return math.copysign(float(math.floor(abs(value) + 0.5)), value) if abs(value) < 2**52 else value
+    whole = math.trunc(value)  # adding 0.5 first would round up what is just below it
+    return math.copysign(float(abs(whole) + (abs(value - whole) >= 0.5)), value)
 
 
 def _rounding(operation: Callable[[float], int]) -> Callable[[float], float]:

@@ -95,7 +95,7 @@ def _compile(source: str, declarations: Declarations, result: Type, *, checked: 
 
 
 def checked_tree(source: str, declarations: Declarations, result: Type, *, checked: bool = True) -> tuple[tree.Node, Checked]:
-    """The tree, with nothing wrong in it. Raises ExprError."""
+    """The tree, with nothing wrong in it (without `checked`: in its syntax). Raises ExprError."""
     root = parse(source)
     found = check(source, root, declarations, checked=checked)
     if checked and not found.problems:

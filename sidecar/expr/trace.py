@@ -16,7 +16,7 @@ from sidecar.expr.closures import VARYING, Builder, Code
 from sidecar.expr.lexer import tokens
 from sidecar.expr.program import Program, checked_tree
 from sidecar.expr.types import DYN, Type
-from sidecar.expr.values import FAILURES, UNKNOWN, Fault, TypeValue, UnknownReached, told
+from sidecar.expr.values import FAILURES, UNKNOWN, Exhausted, Fault, TypeValue, UnknownReached, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,7 +107,7 @@ class _Watcher(Builder):
                 self.enter(node)
             try:
                 value = run(frame)
-            except FAILURES as error:
+            except (*FAILURES, Exhausted) as error:
                 seen[node] = _result(error)
                 self.failed(node, macro, error)
                 raise
@@ -195,26 +195,8 @@ def _result(error: Exception) -> Any:
 
 def _parts(node: tree.Node) -> Iterator[tree.Node]:
     """The sub-expressions that evaluation looks at, in their order. A chain of names is read as one, and so is one under `has`."""
-    match node:
-        case tree.Select(operand=operand):
-            yield from () if _is_chain(operand) else (operand,)
-        case tree.Index(operand=operand, index=index):
-            yield from (index,) if _is_chain(operand) else (operand, index)
-        case tree.Call(target=target, args=args):
-            yield from args if target is None else (target, *args)
-        case tree.Logic(terms=terms):
-            yield from terms
-        case tree.Choice(test=test, yes=yes, no=no):
-            yield from (test, yes, no)
-        case tree.Listing(items=items):
-            yield from items
-        case tree.Mapped(entries=entries):
-            yield from (part for entry in entries for part in entry)
-        case tree.Fold(over=over):
-            yield over
-            yield from _own(node)
-        case tree.Bind(value=value, body=body):
-            yield from (value, body)
+    read = node.operand if isinstance(node, tree.Select | tree.Index) else None
+    return (part for part in tree.children(node) if part is not read or not _is_chain(part))
 
 
 def _is_chain(node: tree.Node) -> bool:

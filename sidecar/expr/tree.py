@@ -7,7 +7,10 @@ pass can run out of stack.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,3 +120,33 @@ class Bind(Node):
     name: str
     value: Node
     body: Node
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly below, in the order in which they are written."""
+    match node:
+        case Select(operand=operand):
+            yield operand
+        case Index(operand=operand, index=index):
+            yield from (operand, index)
+        case Call(target=target, args=args):
+            yield from args if target is None else (target, *args)
+        case Logic(terms=terms):
+            yield from terms
+        case Choice(test=test, yes=yes, no=no):
+            yield from (test, yes, no)
+        case Listing(items=items):
+            yield from items
+        case Mapped(entries=entries):
+            yield from (part for entry in entries for part in entry)
+        case Fold(over=over, test=first, body=second):
+            yield from (part for part in (over, first, second) if part is not None)
+        case Bind(value=value, body=body):
+            yield from (value, body)
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)

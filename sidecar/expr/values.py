@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from itertools import repeat
 from typing import Any, Final, NoReturn, Protocol
 
 INT_MIN: Final = -(2**63)
@@ -49,7 +50,7 @@ FAILURES: Final = (EvalError, TypeError, AttributeError, LookupError, ValueError
 
 
 def told(error: Exception) -> str:
-    """One of `FAILURES` in words for the author, or a spent budget."""
+    """One of `FAILURES`, or `Exhausted`, in words for the author."""
     if isinstance(error, EvalError | Exhausted):
         return str(error)
     return "a value is nested too deep" if isinstance(error, RecursionError) else "a value is not of its declared type"
@@ -248,7 +249,7 @@ def equals(left: Any, right: Any, fuel: Fuel | None = None) -> bool:
 def _content_equals(left: Any, right: Any, what: str, fuel: Fuel) -> bool:
     fuel.burn(len(left))
     if what == "list":
-        return all(equals(a, b, fuel) for a, b in zip(left, right, strict=True))
+        return all(map(equals, left, right, repeat(fuel)))
     others = ((value, find(right, key)) for key, value in left.items())
     return all(other is not MISSING and equals(value, other, fuel) for value, other in others)
 
