@@ -214,6 +214,8 @@ class Builder:
                 return compare.with_constant(sign, a, constant)
             if not self.metered or left.kind not in ("string", "bytes"):
                 return compare.comparison(sign, a, b)
+        if left.kind == "dyn" and compare.is_exact(constant):
+            return compare.number_with_constant(sign, a, constant, _dispatch(resolution))
         if sign not in ("==", "!="):
             return None
         # a text is equal to nothing but a text, in Python as in CEL

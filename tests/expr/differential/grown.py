@@ -148,10 +148,23 @@ class Grower:
         self.bound.pop()
         return f"{over}.{name}({variable}, {inner})"
 
+    def binding(self, kind, depth):
+        held = self.wild("any", depth)
+        self.bound.append("v")
+        body = self.grow(kind, depth)
+        self.bound.pop()
+        return f"cel.bind(v, {held}, {body})"
+
     def of_number(self, kind, depth):
         grow, wild, pick = self.grow, self.wild, self.random.choice
         other = "double" if kind == "int" else "int"
+        beyond = [
+            lambda: f"math.{pick(['greatest', 'least'])}({wild(kind, depth)}, {wild(pick([kind, other]), depth)})",
+            lambda: f"math.{pick(['abs', 'sign'] if kind == 'int' else ['abs', 'sign', 'ceil', 'floor', 'round', 'trunc'])}({wild(kind, depth)})",
+            lambda: self.binding(kind, depth),
+        ]
         return [
+            *(beyond if self.extensions else []),
             lambda: f"({wild(kind, depth)} {pick(['+', '-', '*', '/'])} {wild(kind, depth)})",
             lambda: f"({wild(kind, depth)} {pick(['+', '-', '*', '/'])} {wild(kind, depth)})",
             lambda: f"(-({wild(kind, depth)}))",
@@ -167,7 +180,7 @@ class Grower:
         part = pick(
             ["getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds"]
         )
-        return [
+        ways = [
             *self.of_number("int", depth),
             lambda: f"size({wild(pick(['string', 'list', 'map']), depth)})",
             lambda: f"{wild(pick(['string', 'list', 'map']), depth)}.size()",
@@ -176,6 +189,12 @@ class Grower:
             lambda: f"{wild('duration', depth)}.{pick(['getHours', 'getMinutes', 'getSeconds'])}()",
             lambda: f"int({wild('timestamp', depth)})",
         ]
+        if self.extensions:
+            ways += [
+                lambda: f"{wild('string', depth)}.{pick(['indexOf', 'lastIndexOf'])}({wild('string', depth)})",
+                lambda: f"math.{pick(['bitAnd', 'bitOr', 'bitXor'])}({wild('int', depth)}, {wild('int', depth)})",
+            ]
+        return ways
 
     def of_string(self, depth):
         grow, wild, pick = self.grow, self.wild, self.random.choice
@@ -191,6 +210,9 @@ class Grower:
                 lambda: f"{wild('string', depth)}.replace({pick(TEXTS[:4])}, {pick(TEXTS)})",
                 lambda: f"{wild('string', depth)}.charAt({pick('0123')})",
                 lambda: f"m.?{pick('abz')}.orValue({grow('string', 0)})",
+                lambda: f"{wild('string', depth)}.split({pick(TEXTS[1:6])}).join({pick(TEXTS)})",
+                lambda: f"{wild('list', depth)}.join({pick(TEXTS)})",
+                lambda: f"m.?{pick('abz')}.optMap(v, string(v)).orValue({grow('string', 0)})",
             ]
         return ways
 
