@@ -28,6 +28,8 @@ def may_fold(node: tree.Node, checked: Checked, constant: AbstractSet[tree.Node]
             return all(a in constant for a in checked.calls[node].args)
         case tree.Logic(terms=terms):
             return any(t in constant for t in terms)
+        case tree.Bind(macro="bind", value=value, body=body):  # what it binds may never be read
+            return value in constant or body in constant
         case tree.Choice(test=value) | tree.Fold(over=value) | tree.Bind(value=value):
             return value in constant
     return True

@@ -171,12 +171,13 @@ def _round(value: float) -> float:
     """Half away from zero, which Python's `round` is not."""
     if not math.isfinite(value):
         return value
-    whole = math.trunc(value)  # adding 0.5 first would round up what is just below it
-    return math.copysign(float(abs(whole) + (abs(value - whole) >= 0.5)), value)
+    part, whole = math.modf(value)
+    return whole + math.copysign(1.0, value) if abs(part) >= 0.5 else whole
 
 
 def _rounding(operation: Callable[[float], int]) -> Callable[[float], float]:
-    return lambda value: float(operation(value)) if math.isfinite(value) else value
+    """Keeps the sign of a zero, which Python's do not."""
+    return lambda value: math.copysign(float(operation(value)), value) if math.isfinite(value) else value
 
 
 def _shift(name: str, value: Any, by: int) -> Any:

@@ -34,15 +34,26 @@ def _walks_a_map(d):
     return re.search(r"\.(map|filter)\(", d.source) is not None and d.values() and _unordered(d.ours) == _unordered(d.theirs)
 
 
+def _joins_a_map(d):
+    return re.search(r"\.(map|filter)\(.*\.join\(", d.source) is not None and d.values()
+
+
+def _keeps_an_element(d):
+    """`[1, 2].all(q, false) ? 0 : cel.bind(v, 5, v)` is 2 there: the element that `all` did not come to."""
+    return re.search(r"\.(all|exists)\(.*(cel\.bind|\.optMap)\(", d.source) is not None
+
+
 def _rounds(d):
-    """A truth about an int that no double can be."""
+    """A truth about an int that no double can be, or which is the greater."""
     large = re.search(r"\d{16}", f"{d.source} {d.context}")
-    return d.values() and d.ours[1][0] == "bool" and large is not None and d.calls("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "@in")
+    compared = d.values() and d.ours[1][0] == "bool" and d.calls("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "@in")
+    return large is not None and (compared or d.calls("greatest", "least"))
 
 
 CPP = {
     "cel-cpp takes `!!x` for x, whatever it is": lambda d: "!!" in d.source.replace("(", ""),
     "the order in which a map is walked is open": _walks_a_map,
+    "the order in which a map is walked is open, and it was joined": _joins_a_map,
     "how `string()` writes fractions and exponents is open": lambda d: (
         d.calls("string") and (d.values() or d.calls("double", "int", "bool", "timestamp", "duration"))
     ),
@@ -52,6 +63,8 @@ CPP = {
     ),
     "''.split('') is [] in cel-go and [''] in cel-cpp": lambda d: d.calls("split") and "split('')" in d.source,
     "this build of cel-cpp has no lists extension": lambda d: d.calls("reverse") and "(list).reverse()" in str(d.theirs[1]),
+    "cel-cpp runs what `cel.bind` binds only where it is used; the library leaves it open": lambda d: "cel.bind(" in d.source and d.ours[0] == "error",
+    "cel-cpp binds a name to an element that a macro before it left over": _keeps_an_element,
     "cel-cpp compares an int with a double by rounding the int": _rounds,
 }
 CELPY = {
