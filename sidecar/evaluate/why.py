@@ -27,7 +27,9 @@ def tree(snapshot: Snapshot, decision: Decision) -> dict[str, Any]:
         "principal": decision.principal.id if decision.principal is not None else None,
         "call": {"operation": call.operation, "target": call.target, "members": [member.name for member in call.members]},
         "by": list(decision.by),
-        "refusal": {"kind": refusal.kind, "status": refusal.status, "code": refusal.code, "message": refusal.message} if refusal is not None else None,
+        "refusal": {"kind": refusal.kind, "status": refusal.status, "code": refusal.code, "message": refusal.message, "help": refusal.help}
+        if refusal is not None
+        else None,
         "survivors": [member.name for member in decision.permit.members] if decision.permit is not None else [],
         "rules": [reason_of(reason) for reason in (*decision.reasons, *unread(snapshot, decision))],
         "would": [reason_of(reason) for reason in decision.would],

@@ -1,21 +1,21 @@
-"""Decides one call from JSON and says why, rule by rule. For `sidecar explain` and the admin API; asks no store.
+"""What is explained: a caller, a call, what the store would say, a time. Read from JSON, and decided as `sidecar test` would.
 
 The JSON has the shape of a Test document's fixtures: `{"principal": {…}, "call": {…}, "quota": {…}, "now": 1767225600}`.
+Counterpart: `changes.py`, which makes other questions from one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sidecar.config.documents import TestCall, TestFacts, TestPrincipal, TestReply, TestSource, TestTool
-from sidecar.errors import CallError
-from sidecar.evaluate import why
 from sidecar.workbench import cases
 
 if TYPE_CHECKING:
     from sidecar.compiler.snapshot import Snapshot
+    from sidecar.decision import Decision
 
 T = TypeVar("T", TestCall, TestFacts, TestPrincipal, TestReply, TestSource, TestTool)
 PARTS = {"reply": TestReply, "source": TestSource, "tool": TestTool, "facts": TestFacts}
@@ -23,8 +23,32 @@ PARTS = {"reply": TestReply, "source": TestSource, "tool": TestTool, "facts": Te
 TOP = frozenset({"principal", "call", "quota", "now"})
 
 
-def explain(snapshot: Snapshot, data: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """The tree of `evaluate.why` for this call. `now` (Unix seconds) holds unless the JSON names a time. Raises ValueError."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question. `quota` is what the store says for a Quota document: granted unless told."""
+
+    who: TestPrincipal
+    what: TestCall
+    now: float
+    quota: Mapping[str, str] = field(default_factory=dict)
+
+    def decide(self, snapshot: Snapshot) -> Decision:
+        """The decision that stands. Raises CallError."""
+        return cases.decide(snapshot, self.who, self.what, self.quota, self.now)
+
+
+def source_of(what: TestCall) -> Mapping[str, Any]:
+    """Where the call comes from, as far as it is told."""
+    return asdict(what.source)
+
+
+def from_source(what: TestCall, source: Mapping[str, Any]) -> TestCall:
+    """The call from somewhere else."""
+    return replace(what, source=TestSource(**source))
+
+
+def read(data: Mapping[str, Any], now: float) -> Asked:
+    """The question that the JSON asks. `now` (Unix seconds) holds unless it names a time. Raises ValueError."""
     if not isinstance(data, Mapping):
         raise ValueError("this is no JSON object")  # noqa: TRY004  it is the data that is wrong, not a program
     if strange := sorted(set(data) - TOP):
@@ -35,11 +59,7 @@ def explain(snapshot: Snapshot, data: Mapping[str, Any], now: float) -> dict[str
     when = data.get("now", now)
     if isinstance(when, bool) or not isinstance(when, int | float):
         raise ValueError("`now` is a time in Unix seconds")  # noqa: TRY004  as above
-    try:
-        decision = cases.decide(snapshot, who, _made(TestCall, what), _mapping(data, "quota"), float(when))
-    except CallError as error:
-        raise ValueError(error.message) from error
-    return why.tree(snapshot, decision)
+    return Asked(who, _made(TestCall, what), float(when), _mapping(data, "quota"))
 
 
 def _mapping(data: Mapping[str, Any], name: str) -> dict[str, Any]:
