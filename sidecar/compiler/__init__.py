@@ -6,14 +6,12 @@ a file or a clock. Counterparts: `config/`, which reads documents, and `evaluate
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sidecar.compiler import broken, coverage, digest, exceptions, policies, quotas, rbac, routes
-from sidecar.compiler.candidates import HOUSEKEEPING, Layer
+from sidecar.compiler.candidates import Layer, assemble
 from sidecar.compiler.conditions import Report, claim_types
 from sidecar.compiler.coverage.whole import Counted, Held, Lifting, Whole
-from sidecar.compiler.index import ANY, EXCLUDED, Index, Matcher
 from sidecar.compiler.snapshot import Snapshot
 from sidecar.config import documents
 from sidecar.config.diagnostics import Diagnostic, has_errors, in_reading_order
@@ -129,20 +127,3 @@ def _layer(layer: LayerSource, index: int, report: Report, claims: Mapping[str, 
         elif document.kind == "Exception":
             part.exemptions.extend(Lifting(document, each) for each in exceptions.exemptions(document, report, claims, rank))
     return part
-
-
-def assemble(name: str, first: bool, rules: Sequence[Rule], counted: Sequence[QuotaRule], exempt: Sequence[Exemption]) -> Layer:
-    """A layer from its compiled parts."""
-    allows = [rule for rule in rules if rule.effect == "allow" and not rule.audit]
-    return Layer(
-        name=name,
-        first=first,
-        grants=bool(allows),
-        request=Index([rule for rule in rules if rule.phase == "request"]),
-        response=Index([rule for rule in rules if rule.phase == "response"]),
-        quotas=Index(counted),
-        exemptions=Index(exempt),
-        welcome=Index(
-            [replace(rule, match=Matcher(frozenset({ANY}), (), rule.match.subjects)) for rule in allows if rule.match.operations - EXCLUDED - HOUSEKEEPING]
-        ),
-    )

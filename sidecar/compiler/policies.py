@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.conditions import ALWAYS, NEVER, Report, Scope
+from sidecar.compiler.dimensions import narrowed
 from sidecar.compiler.index import ANY, Matcher
 from sidecar.compiler.patterns import compile_pattern
 from sidecar.compiler.rules import Condition, Rule
@@ -42,7 +43,7 @@ def _rule(document: Document, rule: documents.Rule, pointer: str, matched: Match
         name=name,
         kind="Policy",
         effect=rule.effect,
-        match=matched,
+        match=narrowed(matched, condition),
         condition=condition,
         layer=document.layer,
         where=where(document, rule.name),

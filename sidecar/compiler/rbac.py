@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, get_args
 
 from sidecar.compiler.conditions import NEVER, Report, Scope
+from sidecar.compiler.dimensions import narrowed
 from sidecar.compiler.index import ANY, EXCLUDED, Matcher
 from sidecar.compiler.patterns import compile_pattern
 from sidecar.compiler.rules import Condition, Rule
@@ -48,7 +49,7 @@ def _granted(document: Document, index: int, condition: Condition | None, *, ran
             name=name,
             kind="Roles",
             effect="allow",
-            match=Matcher(operations, () if open_ else tuple(compile_pattern(text, fold=True) for text in sorted(set(targets))), subjects),
+            match=narrowed(Matcher(operations, () if open_ else tuple(compile_pattern(text, fold=True) for text in sorted(set(targets))), subjects), condition),
             condition=condition,
             layer=document.layer,
             where=where,

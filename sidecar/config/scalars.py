@@ -125,11 +125,11 @@ def environ(node: Node, scope: Scope) -> Any:
 
 
 def expression(node: Node, scope: Scope) -> Any:
-    """A condition, as text; what it means is the compiler's to say."""
+    """A condition, as text; what it means is the compiler's to say. The line break at the end of a block is none of it."""
     value = raw(node, scope, "a condition")
-    if type(value) is str and not value.strip():
-        return complain(node, scope, "no-value", "an empty condition", "take the line out: what has no condition always applies")
-    return value
+    if type(value) is not str:
+        return value
+    return value.rstrip() or complain(node, scope, "no-value", "an empty condition", "take the line out: what has no condition always applies")
 
 
 def named(node: Node, scope: Scope) -> Any:

@@ -49,26 +49,26 @@ def leaves(reads: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def wanted(snapshot: Snapshot, call: Call, subjects: frozenset[str], phase: str = "request") -> tuple[str, ...]:
+def wanted(snapshot: Snapshot, call: Call, principal: Principal, phase: str = "request") -> tuple[str, ...]:
     """The paths that this decision could read. `call` is resolved; `phase` as in `Snapshot.candidates`."""
-    paths = _of(snapshot, call, subjects, phase)
+    paths = _of(snapshot, call, principal, phase)
     if phase == "request" and call.operation in HOUSEKEEPING:
         paths = tuple(sorted({*paths, *LISTS}))
     if phase == "request" and call.tools:
-        paths = tuple(sorted({*paths, *_offered(snapshot, call, subjects)}))
+        paths = tuple(sorted({*paths, *_offered(snapshot, call, principal)}))
     return paths
 
 
-def _of(snapshot: Snapshot, call: Call, subjects: frozenset[str], phase: str) -> tuple[str, ...]:
-    candidates = snapshot.candidates(call, subjects, phase)
+def _of(snapshot: Snapshot, call: Call, principal: Principal, phase: str) -> tuple[str, ...]:
+    candidates = snapshot.candidates(call, principal, phase)
     found = snapshot.leaves.get(candidates)
     return found if found is not None else snapshot.leaves.keep(candidates, lambda: leaves(candidates.reads()))
 
 
-def _offered(snapshot: Snapshot, call: Call, subjects: frozenset[str]) -> Iterable[str]:
+def _offered(snapshot: Snapshot, call: Call, principal: Principal) -> Iterable[str]:
     """The same of every tool that the provider would run: `call.tools.0.args.path`."""
     for index, tool in enumerate(call.tools):
-        for path in _of(snapshot, tools.as_call(snapshot, call, tool), subjects, "request"):
+        for path in _of(snapshot, tools.as_call(snapshot, call, tool), principal, "request"):
             yield of_offered(path, index)
 
 

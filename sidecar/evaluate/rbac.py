@@ -29,7 +29,7 @@ def authorize(state: State) -> Steps[Refusal | None]:
         return combine.unknown_model(state.id)
     if state.principal is None:
         raise RuntimeError("`authorize` stands before `identify`")
-    candidates = state.candidates = snapshot.candidates(call, state.principal.subjects)
+    candidates = state.candidates = snapshot.candidates(call, state.principal)
     state.survivors = possible(candidates, terms(state))
     if state.survivors:
         return None

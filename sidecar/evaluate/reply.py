@@ -43,7 +43,7 @@ def judge_reply(
     snapshot: Snapshot, call: Call, principal: Principal, facts: ReplyFacts, *, now: float, decision_id: str, complete: bool, counting: Counting = LIVE
 ) -> Decision:
     """May this reply be shown? `complete` False is the head of a stream: rules that read its end are left for the end."""
-    candidates = snapshot.candidates(call, principal.subjects, "response")
+    candidates = snapshot.candidates(call, principal, "response")
     if not complete:
         candidates = early(candidates)
     reply = {"status": facts.status, "finish": facts.finish, "tokens": facts.tokens, "tool_calls": facts.tool_calls}
@@ -68,18 +68,18 @@ def has_rules(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     """Whether any response rule, enforced or not, may have something to say."""
     if not snapshot.judges_replies:
         return False
-    candidates = snapshot.candidates(call, principal.subjects, "response")
+    candidates = snapshot.candidates(call, principal, "response")
     return bool(candidates.audits) or any(part.denies or part.demands for part in candidates.layers)
 
 
 def audits_end(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     """Whether an audited response rule reads what only the end tells. It holds nothing back, so a stream is judged once more at its end."""
-    return snapshot.judges_replies and any(rule.late for rule, _ in snapshot.candidates(call, principal.subjects, "response").audits)
+    return snapshot.judges_replies and any(rule.late for rule, _ in snapshot.candidates(call, principal, "response").audits)
 
 
 def needs_buffer(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     """Whether a stream must be held to its end: an enforced response rule with `buffer: true` may match."""
-    return snapshot.judges_replies and snapshot.candidates(call, principal.subjects, "response").buffer
+    return snapshot.judges_replies and snapshot.candidates(call, principal, "response").buffer
 
 
 def _decision(snapshot: Snapshot, weighed: tools.Weighed, principal: Principal, *, now: float, id: str) -> Decision:

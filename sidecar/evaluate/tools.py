@@ -35,7 +35,7 @@ class Weighed(NamedTuple):
 def weigh(snapshot: Snapshot, call: Call, principal: Principal, tool: Tool, now: float, *, counting: Counting = LIVE) -> Weighed:
     """Judge one tool of a call. Every model that may propose it must be allowed to."""
     judged = as_call(snapshot, call, tool)
-    candidates = snapshot.candidates(judged, principal.subjects)
+    candidates = snapshot.candidates(judged, principal)
     views = bindings.views(judged, principal, candidates, now=now, people=snapshot.people)
     free = snapshot.settings.default.tool_call == "allow"
     verdict = lattice.weigh(candidates, views, now=now, terms=Terms(default_allow=free, listed=not free), counting=counting)

@@ -10,6 +10,7 @@ from sidecar.expr.cost import estimate
 from sidecar.expr.folds import BUDGET, ITERATIONS
 from sidecar.expr.meter import UNITS, WORK
 from sidecar.expr.parser import parse
+from sidecar.expr.pins import pins
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
 from sidecar.expr.values import FAILURES, UNKNOWN, Exhausted, Fault, UnknownReached, known, told
@@ -29,16 +30,17 @@ class Program:
 
     `source` as written · `type` of its result · `reads` the dotted paths it may read (`call.params.temperature`) · `cost` a
     static estimate of its steps, one being a comparison · `constant` its value where that varies with nothing (then also a
-    Fault), else VARYING.
+    Fault), else VARYING · `pins` what it asks of single fields, without which it is false.
     """
 
-    __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "reads", "source", "type")
+    __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "pins", "reads", "source", "type")
 
     def __init__(self, source: str, root: tree.Node, checked: Checked, make: Callable[[tree.Node], Code] | None = None) -> None:
         self.source = source
         self.type = settled(checked.types[root])
         self.reads = frozenset(checked.reads)
         self.cost = estimate(root, checked)
+        self.pins = pins(root, checked)
         self._bool = self.type.kind == "bool"
         self._scalar = self.type.kind in _SCALAR
         code = make(root) if make is not None else build(root, checked)

@@ -41,7 +41,7 @@ class Facts:
         """See `Keeper.keep`."""
         if decision.principal is None:
             return None
-        paths = inputs.wanted(snapshot, decision.call, decision.principal.subjects, "request" if reply is None else "response")
+        paths = inputs.wanted(snapshot, decision.call, decision.principal, "request" if reply is None else "response")
         return inputs.facts(paths, decision.call, decision.principal, reply)
 
 

@@ -48,7 +48,7 @@ def of(snapshot: Snapshot, case: Ready, decision: Decision) -> Iterator[Moment]:
     asked = fixtures.decide(snapshot, case.call, case.codec, case.person, told=case.facts, now=case.now) if case.reply is not None else decision
     call = asked.call
     if call.members or call.operation == "models":
-        candidates = snapshot.candidates(call, case.person.subjects)
+        candidates = snapshot.matched(call, case.person)
         yield Moment("request", call, candidates, bindings.views(call, case.person, candidates, now=case.now, people=snapshot.people), case.now)
     for tool in call.tools:
         yield _tool(snapshot, call, case, tool)
@@ -58,7 +58,7 @@ def of(snapshot: Snapshot, case: Ready, decision: Decision) -> Iterator[Moment]:
 
 def _tool(snapshot: Snapshot, call: Call, case: Ready, tool: Tool) -> Moment:
     judged = tools.as_call(snapshot, call, tool)
-    candidates = snapshot.candidates(judged, case.person.subjects)
+    candidates = snapshot.matched(judged, case.person)
     seen = bindings.views(judged, case.person, candidates, now=case.now, people=snapshot.people)
     return Moment("request", judged, candidates, seen, case.now)
 
@@ -71,6 +71,6 @@ def _reply(snapshot: Snapshot, call: Call, case: Ready) -> Iterator[Moment]:
     judged = [reply.judge_tool(snapshot, call, case.person, tool, now=case.now, decision_id=cases.ID) for tool in proposals]
     facts = cases.seen(case.reply, judged)
     told = {"status": facts.status, "finish": facts.finish, "tokens": facts.tokens, "tool_calls": facts.tool_calls}
-    candidates = snapshot.candidates(call, case.person.subjects, "response")
+    candidates = snapshot.matched(call, case.person, "response")
     seen = bindings.views(call, case.person, candidates, now=case.now, people=snapshot.people, reply=told)
     yield Moment("response", call, candidates, seen, case.now)

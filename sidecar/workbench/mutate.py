@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sidecar.compiler import assemble, exceptions, policies, quotas, rbac
-from sidecar.compiler.candidates import HOUSEKEEPING, Layer
+from sidecar.compiler import exceptions, policies, quotas, rbac
+from sidecar.compiler.candidates import HOUSEKEEPING, Layer, assemble
 from sidecar.compiler.conditions import Report, claim_types
 from sidecar.compiler.snapshot import Snapshot
 from sidecar.config.diagnostics import has_errors

@@ -62,7 +62,7 @@ class Decider:
     """Decides recorded calls under one snapshot. Sans-IO."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+        self.snapshot = snapshot.on_record()
         rules = [rule for layer in snapshot.layers for index in (layer.request, layer.response) for rule in index.rules]
         self._rules: dict[tuple[str, str], list[Rule]] = {}
         for rule in rules:
@@ -91,7 +91,7 @@ class Decider:
             call = tools.as_call(self.snapshot, call, recorded.tool)
         phase = "response" if recorded.reply is not None else "request"
         knows = recorded.kept.knows
-        return tuple([path for path in inputs.wanted(self.snapshot, call, principal.subjects, phase) if not knows(path)])
+        return tuple([path for path in inputs.wanted(self.snapshot, call, principal, phase) if not knows(path)])
 
     def _resolved(self, recorded: Recorded) -> Call:
         """The call with its members; those of ids that a provider minted are where these live."""

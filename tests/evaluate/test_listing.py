@@ -31,6 +31,13 @@ def test_perhaps_is_shown_and_never_is_not(kit):
     assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("no", "deny", 'principal.team == "core"'))) == ()
 
 
+def test_what_a_list_cannot_know_never_hides_and_never_denies(kit):
+    for when in ('call.dialect == "openai_chat"', "call.stream", "!call.stream"):
+        assert shown(kit, kit.policy("p", kit.rule("few", "allow", when))) == ALL
+        assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("no", "deny", when))) == ALL
+    assert shown(kit, kit.policy("p", kit.rule("few", "allow", 'call.stream && principal.team == "x"'))) == ()
+
+
 def test_a_deny_of_one_model_hides_it_and_its_alias(kit):
     assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("no", "deny"), target=["gpt-4o"])) == ("gpt-4o-mini", "text-embed")
 

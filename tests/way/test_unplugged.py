@@ -30,7 +30,7 @@ def always(snapshot, call, presented, *, codec, now, decision_id, principal=None
     """A ladder with every rung taken out."""
     resolved = snapshot.resolve(call, codec.family)
     state = State(snapshot, resolved, presented, codec=codec, now=now, id=decision_id, principal=NOBODY, reserving=False, counting=LIVE)
-    state.candidates = snapshot.candidates(resolved, NOBODY.subjects)
+    state.candidates = snapshot.candidates(resolved, NOBODY)
     state.survivors = state.candidates.everyone
     return combine.permitted(state, resolved.members, {m.model: codec.write_call(resolved, m, ()) for m in resolved.members})
     yield

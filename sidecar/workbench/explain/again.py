@@ -99,7 +99,7 @@ class Again:
     def _missing(self, found: list[Scene], put: frozenset[str] = frozenset()) -> list[str]:
         """The paths that these questions could read and that are neither kept nor put by a change."""
         knows = self._recorded.kept.knows
-        wanted = {path for scene in found for path in inputs.wanted(self._snapshot, scene.call, scene.person.subjects, scene.phase)}
+        wanted = {path for scene in found for path in inputs.wanted(self._snapshot, scene.call, scene.person, scene.phase)}
         return sorted(path for path in wanted if path not in put and not knows(path))
 
     def _sound(self, asked: Asked, other: Asked) -> bool:

@@ -79,7 +79,7 @@ def of_request(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, 
 
 
 def _request(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, now: float) -> Scene:
-    candidates = snapshot.candidates(call, person.subjects)
+    candidates = snapshot.matched(call, person)
     allow = snapshot.settings.default.effect == "allow"
     hopeless = not possible(candidates, rbac.TERMS[allow, call.operation in HOUSEKEEPING])
     early = UNSERVED if not call.members and call.operation not in OURS else HOPELESS if hopeless else ""
@@ -91,7 +91,7 @@ def _request(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, no
 def of_tool(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, *, tool: Tool, now: float) -> Scene:
     """A tool, proposed by a model or run by a provider."""
     judged = tools.as_call(snapshot, call, tool)
-    candidates = snapshot.candidates(judged, person.subjects)
+    candidates = snapshot.matched(judged, person)
     free = snapshot.settings.default.tool_call == "allow"
     views = seen(snapshot, judged, person, candidates, now)
     return Scene(f"tool {judged.target}", "request", judged, codec, person, candidates, Terms(default_allow=free, listed=not free), now, views)
@@ -99,7 +99,7 @@ def of_tool(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, *, 
 
 def of_reply(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, *, told: TestReply | ReplyFacts, now: float, complete: bool = True) -> Scene:
     """A reply; of a stream that has only begun the rules that read its head."""
-    candidates = snapshot.candidates(call, person.subjects, "response")
+    candidates = snapshot.matched(call, person, "response")
     if not complete:
         candidates = reply.early(candidates)
     bound = {"status": told.status, "finish": told.finish, "tokens": told.tokens, "tool_calls": told.tool_calls}
@@ -109,7 +109,7 @@ def of_reply(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, *,
 
 def listed(snapshot: Snapshot, call: Call, person: Principal, codec: Codec, now: float) -> Scene:
     """A name in a list of models: what a call would carry is unknown there."""
-    candidates = snapshot.candidates(call, person.subjects)
+    candidates = snapshot.matched(call, person)
     terms = Terms(snapshot.settings.default.effect == "allow")
     views = seen(snapshot, call, person, candidates, now)
     bindings.forget(views)
