@@ -19,7 +19,6 @@ from sidecar.config.diagnostics import Diagnostic, has_errors, in_reading_order
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sidecar.compiler.rules import Exemption, QuotaRule, Rule
     from sidecar.config.document import Document, LayerSource
     from sidecar.config.load import Loaded
     from sidecar.expr import Type

@@ -47,7 +47,7 @@ class Snapshot:
     """For `evaluate/bindings.py`."""
     counters: Memo[tuple[QuotaRule, Principal], tuple[Reservation | None, ...]] = field(default_factory=Memo, repr=False)
     """For `evaluate/quotas.py`: one per limit, where the key depends on the caller alone."""
-    leaves: Memo[Candidates, tuple[str, ...]] = field(default_factory=Memo, repr=False)
+    leaves: Memo[Hashable, tuple[str, ...]] = field(default_factory=Memo, repr=False)
     """For `evaluate/inputs.py`."""
     known: frozenset[str] | None = None
     """The fields that guards may ask for, where not all of them are known: of calls on record."""

@@ -129,6 +129,7 @@ CODES: Mapping[str, str] = {
     "untested": "rules that no test makes true",
     # tests and reloads
     "bug": "a load that failed by a mistake of ours",
+    "bindings": "values for `eval` that are no mapping of names",
     "build": "a configuration that loads and cannot be served",
     "candidate": "a candidate that is no whole configuration",
     "restart": "a change that needs a restart",

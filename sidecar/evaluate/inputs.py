@@ -60,9 +60,10 @@ def wanted(snapshot: Snapshot, call: Call, principal: Principal, phase: str = "r
 
 
 def _of(snapshot: Snapshot, call: Call, principal: Principal, phase: str) -> tuple[str, ...]:
-    candidates = snapshot.candidates(call, principal, phase)
-    found = snapshot.leaves.get(candidates)
-    return found if found is not None else snapshot.leaves.keep(candidates, lambda: leaves(candidates.reads()))
+    # a rule that a guard leaves out counts: what is not recorded of the call (the kind of a tool) is no guard when it is decided again
+    key = (phase, call.protocol, call.operation, call.target, tuple([(member.upstream, member.model) for member in call.members]), principal)
+    found = snapshot.leaves.get(key)
+    return found if found is not None else snapshot.leaves.keep(key, lambda: leaves(snapshot.matched(call, principal, phase).reads()))
 
 
 def _offered(snapshot: Snapshot, call: Call, principal: Principal) -> Iterable[str]:

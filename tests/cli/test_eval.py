@@ -128,7 +128,7 @@ def test_json_has_the_same(bind, capsys):
         ("principal: {idd: 4}", "unknown field `idd` of `principal`"),
         ("[1, 2]", "one mapping is expected"),
         ("a: 1\na: 2", "`a` is given twice"),
-        ("call: {dialect: nope, body: {}}", "no dialect is called `nope`"),
+        ("call: {dialect: nope, body: {}}", "`nope` is not one of"),
         ("now: soon\nprincipal: {id: a}", "now: soon"),
     ],
 )

@@ -40,7 +40,7 @@ def written(kit, tmp_path):
         for index, temperature in enumerate((0.2, 1.2, 2.0)):
             call = kit.call(params={"temperature": temperature}, bytes=9)
             decision = kit.replace(kit.asked(snapshot, call), id=f"d_{index}", now=NOW + index)
-            held = inputs.facts(inputs.wanted(snapshot, decision.call, kit.DEV.subjects), decision.call, kit.DEV, None) if keep == "facts" else None
+            held = inputs.facts(inputs.wanted(snapshot, decision.call, kit.DEV), decision.call, kit.DEV, None) if keep == "facts" else None
             held = kept.Sealed(sealer).keep(snapshot, decision) if sealer is not None else held
             lines.append(record.line(decision, snapshot=snapshot.digest, request="r", inputs=held))
         path = tmp_path / name

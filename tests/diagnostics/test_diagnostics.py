@@ -46,6 +46,7 @@ def test_there_are_enough_cases():
 SOURCE = HERE.parents[1] / "sidecar"
 TELLERS = {"complaint", "complain", "complain_at", "say", "at_key", "warning", "refuse", "Diagnostic", "_Trap"}
 ELSEWHERE = {
+    "bindings": "workbench/trial.py, tests/cli/test_eval.py",
     "bug": "live.py, tests/way/test_reload.py",
     "candidate": "shadow.py, tests/way/test_candidate.py",
     "format": "workbench/fmt, tests/workbench/test_fmt.py",

@@ -129,7 +129,7 @@ def everything(_snapshot, decision, late):
 
 
 def facts(snapshot, decision, late):
-    paths = inputs.wanted(snapshot, decision.call, decision.principal.subjects, "response" if late else "request")
+    paths = inputs.wanted(snapshot, decision.call, decision.principal, "response" if late else "request")
     return inputs.facts(paths, decision.call, decision.principal, late)
 
 

@@ -33,14 +33,14 @@ def snapshot(kit):
 
 def test_the_paths_are_those_of_all_candidates_whatever_was_read(kit, snapshot):
     call = snapshot.resolve(kit.call(), "openai")
-    assert inputs.wanted(snapshot, call, kit.DEV.subjects) == (
+    assert inputs.wanted(snapshot, call, kit.DEV) == (
         "call.params.seen_by_audit", "call.params.tags", "call.params.temperature", "call.params.user", "call.params.weird.key",
         "principal.claims.mfa", "principal.roles", "source.loopback",
     )  # fmt: skip
 
 
 def test_the_paths_of_the_same_candidates_are_made_once(kit, snapshot):
-    first, second = (inputs.wanted(snapshot, snapshot.resolve(kit.call(), "openai"), kit.DEV.subjects) for _ in range(2))
+    first, second = (inputs.wanted(snapshot, snapshot.resolve(kit.call(), "openai"), kit.DEV) for _ in range(2))
     assert first is second
 
 

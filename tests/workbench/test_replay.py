@@ -27,7 +27,7 @@ def recorded(kit, snapshot, call=None, *, kept="facts", script=None, who=None, *
     decision = kit.asked(snapshot, call or kit.call(bytes=9), who or kit.DEV, script=script, **more)
     held = None
     if kept == "facts" and decision.principal is not None:
-        paths = inputs.wanted(snapshot, decision.call, decision.principal.subjects)
+        paths = inputs.wanted(snapshot, decision.call, decision.principal)
         held = inputs.facts(paths, decision.call, decision.principal, None)
     elif kept == "all":
         held = inputs.everything(decision.call, decision.principal, None, body=True)
@@ -241,7 +241,7 @@ def test_whether_a_new_redaction_has_its_place_takes_the_body(kit):
 def tool_line(kit, snapshot, tool, call=None):
     call = snapshot.resolve(call or kit.call(bytes=9), "openai")
     decision = reply.judge_tool(snapshot, call, kit.DEV, tool, now=kit.NOW, decision_id="t1")
-    paths = inputs.wanted(snapshot, decision.call, kit.DEV.subjects)
+    paths = inputs.wanted(snapshot, decision.call, kit.DEV)
     return record.line(decision, snapshot=snapshot.digest, inputs=inputs.facts(paths, decision.call, kit.DEV, None))
 
 
@@ -272,7 +272,7 @@ def test_tools_that_the_provider_would_run_are_judged_again_with_theirs(kit):
 def reply_line(kit, snapshot, facts, *, complete=True, kept=True):
     call = snapshot.resolve(kit.call(bytes=9), "openai")
     decision = reply.judge_reply(snapshot, call, kit.DEV, facts, now=kit.NOW, decision_id="r1", complete=complete)
-    paths = inputs.wanted(snapshot, call, kit.DEV.subjects, "response")
+    paths = inputs.wanted(snapshot, call, kit.DEV, "response")
     held = inputs.facts(paths, call, kit.DEV, facts) if kept else None
     return record.line(decision, snapshot=snapshot.digest, phase="response" if complete else "head", inputs=held)
 
@@ -319,7 +319,7 @@ def test_two_configurations_are_compared_with_one_another_and_not_with_what_was_
 
 
 def test_changes_are_grouped_by_rule_with_examples_and_places_on_both_sides(kit):
-    old = kit.built(policies(kit, kit.rule("no", "deny", "call.stream")))
+    old = kit.built(policies(kit, kit.rule("no", "deny", "call.tokens > 5000")))
     new = kit.built(policies(kit, kit.rule("first", "warn"), kit.rule("no", "deny")))
     report = traffic(new, [recorded(kit, old)] * 7)
     (group,) = report["groups"]

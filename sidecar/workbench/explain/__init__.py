@@ -52,7 +52,7 @@ def explained(snapshot: Snapshot, asked: Asked, *, bound: int = BOUND) -> Explan
     snapshot = apart(snapshot)
     try:
         decision = asked.decide(snapshot)
-        told = tree_of(snapshot, list(scenes(snapshot, asked)), decision, answers=asked.quota)
+        told = tree_of(snapshot, list(scenes(snapshot, asked)), decision, answers=asked.answers)
     except CallError as error:
         raise ValueError(error.message) from error
     if not allowed(decision):
@@ -105,7 +105,8 @@ def _last(found: list[Scene], decision: Decision) -> Scene:
     """The scene in which the decision fell: a request that is denied has no reply."""
     if decision.refusal is None:
         return found[-1]
-    return next((scene for scene in found if scene.early or not scene.verdict.survivors or _speaks(scene, decision)), found[0])
+    speaking = next((scene for scene in found if _speaks(scene, decision)), None)
+    return speaking or next((scene for scene in found if scene.early or not (scene.verdict.survivors or scene.verdict.denied)), found[0])
 
 
 def _speaks(scene: Scene, decision: Decision) -> bool:
@@ -119,9 +120,18 @@ def _timed(scene: Scene) -> bool:
 
 
 def _call(scene: Scene) -> dict[str, Any]:
-    """The call as it was matched."""
+    """The call as it was asked and matched, also where it is one of its tools or its reply that was denied."""
     call = scene.call
-    told: dict[str, Any] = {"protocol": call.protocol, "dialect": call.dialect, "stream": call.stream, "tokens": call.tokens, "names": list(names_of(call))}
+    told: dict[str, Any] = {
+        "operation": call.operation,
+        "target": call.target,
+        "members": [member.name for member in call.members],
+        "protocol": call.protocol,
+        "dialect": call.dialect,
+        "stream": call.stream,
+        "tokens": call.tokens,
+        "names": list(names_of(call)),
+    }
     if call.tool is not None:
         told["tool"] = call.tool.target
     return told | ({"housekeeping": True} if call.operation in HOUSEKEEPING else {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from sidecar.config.documents import TestCall, TestPrincipal, TestReply
+from sidecar.config.documents import TestCall, TestPrincipal, TestReply, TestTool
 from sidecar.errors import BadRecord
 from sidecar.evaluate import inputs, ladder, reply
 from sidecar.evaluate.lattice import LIVE
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.record import Record
     from sidecar.wire.base import Codec
     from sidecar.workbench.explain.scene import Scene
-    from sidecar.workbench.recorded import Recorded
+    from sidecar.workbench.recorded import Kept, Recorded
 
 
 class Again:
@@ -127,7 +127,8 @@ class Again:
             operation=cast("Any", "tool_call" if proposal else call.operation),
             target=held.tool.target if held.tool is not None else call.target,
             model=call.target if proposal else "",
-            args=(values.get("call.args") or _under(values, "call.args")) if proposal else None,
+            args=_args(held.kept) if proposal else None,
+            tool=TestTool(kind=held.tool.kind) if held.tool is not None and isinstance(held.tool.kind, str) else None,
             params=values.get("call.params") or _under(values, "call.params"),
             stream=call.stream,
             tokens=call.tokens,
@@ -138,6 +139,14 @@ class Again:
         answer = held.facts.get("quota")
         quota = {rule: cast("str", answer)} if rule and answer in {"exhausted", "unavailable"} else {}
         return Asked(who, from_source(what, {"ip": call.source.ip, **_under(values, "source")}), held.now, quota)
+
+
+def _args(kept: Kept) -> Mapping[str, Any] | None:
+    """The arguments, or those that were kept; None where nothing is known of them."""
+    if "call.args" in kept.values:
+        return cast("Mapping[str, Any]", kept.values["call.args"])
+    known = any(path.startswith("call.args.") for path in (*kept.values, *kept.absent))
+    return _under(kept.values, "call.args") if known else None
 
 
 def _put(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

@@ -32,13 +32,18 @@ class Asked:
     now: float
     quota: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def answers(self) -> Mapping[str, str]:
+        """What is told of the store, by quota."""
+        return {**self.what.facts.quota, **self.quota}
+
     def decide(self, snapshot: Snapshot) -> Decision:
         """The decision that stands. Raises CallError."""
         return cases.decide(snapshot, self.who, self.what, self.quota, self.now)
 
 
 def source_of(what: TestCall) -> Mapping[str, Any]:
-    """Where the call comes from, as far as it is told."""
+    """Where the call comes from."""
     return asdict(what.source)
 
 

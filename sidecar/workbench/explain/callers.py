@@ -63,8 +63,7 @@ def claim(snapshot: Snapshot, asked: Asked, name: str, to: Any) -> Change | None
     declared = snapshot.identity.claims if snapshot.identity is not None else {}
     if name not in declared:
         return None
-    default = declared[name].default
-    was = asked.who.claims.get(name, fixtures.NATURAL[declared[name].type] if default is None else default)
+    was = asked.who.claims.get(name, fixtures.natural(declared[name]))
     if type(was) is not type(to) or same(was, to):
         return None
 

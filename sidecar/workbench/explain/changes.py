@@ -153,10 +153,18 @@ def _timed(asked: Asked, sought: Sequence[Sought], near: Near) -> Iterator[Chang
 
 def _granted(asked: Asked) -> Iterator[Change]:
     """Quotas that are used up, or whose store is away, answered well."""
-    for name, answer in sorted(asked.quota.items()):
+    told = {**dict.fromkeys(asked.what.facts.used, "used"), **asked.answers}
+    for name, answer in sorted(told.items()):
         if answer != "granted":
-            text = f"when quota `{name}` has something left" if answer == "exhausted" else f"when the store of quota `{name}` answers"
-            yield Change("quota", f"quota.{name}", answer, "granted", text, lambda other, name=name: replace(other, quota={**other.quota, name: "granted"}))  # type: ignore[misc]  # as above
+            text = f"when the store of quota `{name}` answers" if answer == "unavailable" else f"when quota `{name}` has something left"
+            yield Change("quota", f"quota.{name}", answer, "granted", text, lambda other, name=name: _answered(other, name))  # type: ignore[misc]  # as above
+
+
+def _answered(asked: Asked, name: str) -> Asked:
+    """With room in this quota."""
+    facts = asked.what.facts
+    used = {quota: amounts for quota, amounts in facts.used.items() if quota != name}
+    return replace(called(asked, facts=replace(facts, used=used)), quota={**asked.quota, name: "granted"})
 
 
 def _reply(asked: Asked, name: str, to: Any) -> Change | None:

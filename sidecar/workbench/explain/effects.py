@@ -130,11 +130,16 @@ def _limits(quota: QuotaRule, items: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _answer(quota: QuotaRule, decision: Decision, answers: Mapping[str, str], *, asked: bool) -> str:
+    """What the store said of it: of the one that refused that, of the others what was told or is assumed."""
+    refused = decision.refusal is not None or decision.audited
     if not asked:
-        return answers.get(quota.name) or ("not asked: something else had denied" if decision.refusal is not None or decision.audited else "not asked")
-    if decision.facts.get("quota") == "untold":
+        return answers.get(quota.name) or ("not asked: something else had denied" if refused else "not asked")
+    said = str(decision.facts["quota"])
+    if said == "untold":
         return "not asked: an amount or a part of the key can't be told"
-    return answers.get(quota.name, "granted (assumed: no store was asked)")
+    if quota.name in decision.by or any(reason.rule == quota.name for reason in decision.would):
+        return answers.get(quota.name, said)
+    return answers.get(quota.name) or ("granted (assumed: no store was asked)" if said != "exhausted" else "nothing taken: another ran out")
 
 
 def levels(told: Iterable[dict[str, Any]], need: Reserve, found: Sequence[Level]) -> None:

@@ -68,7 +68,18 @@ def scenes(snapshot: Snapshot, asked: Asked) -> Iterator[Scene]:
     resolved = snapshot.resolve(call, codec.family)
     yield from of_request(snapshot, resolved, codec, person, now=asked.now)
     if asked.what.reply is not None:
-        yield of_reply(snapshot, resolved, codec, person, told=asked.what.reply, now=asked.now)
+        yield from _answered(snapshot, resolved, codec, person, told=asked.what.reply, now=asked.now)
+
+
+def _answered(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, *, told: TestReply, now: float) -> Iterator[Scene]:
+    """The tools that a reply proposes, each on its own, and the reply, which is judged by those that are shown."""
+    shown = []
+    for name in told.tool_calls:
+        scene = of_tool(snapshot, call, codec, person, tool=fixtures.proposal(name), now=now)
+        yield scene
+        if scene.verdict.survivors == scene.candidates.everyone:
+            shown.append(name)
+    yield of_reply(snapshot, call, codec, person, told=replace(told, tool_calls=tuple(shown)), now=now)
 
 
 def of_request(snapshot: Snapshot, call: Call, codec: Codec, person: Principal, *, now: float) -> Iterator[Scene]:
