@@ -94,6 +94,8 @@ class Call:
     """Likewise of the query parameters."""
     trace: tuple[str, str, str] | None = None
     """(trace id, parent span id, flags) of an accepted `traceparent`, in lower-case hex (W3C Trace Context, level 1)."""
+    asked: str = ""
+    """Set on a `tool_call`: the name of the model that was asked, which `target` is of every other call."""
 
 
 @value

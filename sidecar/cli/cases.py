@@ -1,28 +1,46 @@
-"""`sidecar test`: run the `Test` documents. Exit 0 all passed, 1 one failed or there were none, 3 bad configuration."""
+"""`sidecar test`: run the `Test` documents, and tell what they leave open.
+
+Exit 0 all passed (and covered, and no mutant survived, where that was asked), 1 not, or there were none, 3 bad configuration.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from sidecar.cli import exits
+from sidecar.cli import compared, exits
 from sidecar.cli.run import refused
 from sidecar.config.diagnostics import render_text
 from sidecar.errors import ConfigError
-from sidecar.workbench import cases
+from sidecar.workbench import cases, coverage, mutate, told
 from sidecar.workbench.files import read_layers
 from sidecar.workbench.prepare import compiled
 
 if TYPE_CHECKING:
-    import argparse
+    from sidecar.compiler.snapshot import Snapshot
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument("-c", "--config", action="append", metavar="DIR", help="a layer of documents (default: .)")
+    parser.add_argument("--reference", action="store_true", help="run every condition through cel-python too, and tell where the two differ")
     parser.add_argument("--quiet", action="store_true", help="failures and the last line only")
+    parser.add_argument("--filter", metavar="PATTERN", default="", help="only cases whose name holds this, or matches it where it has `*`")
+    parser.add_argument("--format", choices=tuple(told.FORMATS), default="text", help="how to tell (default: text)")
+    parser.add_argument("--coverage", action="store_true", help="tell which rules and conditions no case shows, each with the row to add")
+    parser.add_argument("--min", type=percent, metavar="N", help="with --coverage: fail below N percent (floored)")
+    parser.add_argument("--mutate", action="store_true", help="change one thing at a time in the policies; fail where the tests do not notice")
+
+
+def percent(text: str) -> int:
+    """A whole number from 0 to 100."""
+    if not text.isdecimal() or int(text) > 100:
+        raise argparse.ArgumentTypeError("a whole number from 0 to 100")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,14 +52,27 @@ def run(args: argparse.Namespace) -> int:
     if prepared.snapshot is None:
         sys.stderr.write(render_text(prepared.diagnostics, color=sys.stderr.isatty()) + "\n")
         return exits.BAD_CONFIGURATION
-    results = [result for test in prepared.snapshot.tests for result in cases.run(prepared.snapshot, test)]
-    for result in results:
-        if not result.passed or not args.quiet:
-            print(f"{'ok  ' if result.passed else 'FAIL'} {result.name}" + ("" if result.passed else f"\n     {_where(result)} {result.detail}"))
-    failed = sum(not result.passed for result in results)
-    print(f"{len(results) - failed} passed, {failed} failed")
-    return exits.OK if results and not failed else exits.FINDINGS
+    found = _found(prepared.snapshot, args)
+    sys.stdout.write(told.FORMATS[args.format](found))
+    code = exits.OK if _passed(found) else exits.FINDINGS
+    return compared.told(prepared.snapshot, code) if args.reference else code
 
 
-def _where(result: cases.CaseResult) -> str:
-    return f"{result.position.file}:{result.position.line}:{result.position.column}:"
+def _found(snapshot: Snapshot, args: argparse.Namespace) -> told.Found:
+    chosen = [case for test in snapshot.tests for case in cases.cases_of(test) if _named(case.name, args.filter)]
+    results = [cases.result(snapshot, case) for case in chosen]
+    measured = coverage.measure(snapshot, chosen) if args.coverage or args.min is not None else None
+    green = all(result.passed for result in results)
+    if args.mutate and not green:
+        sys.stderr.write("mutants are tried once every case passes\n")
+    mutants = mutate.run(snapshot, chosen) if args.mutate and green else None
+    return told.Found(snapshot, results, measured, mutants, args.min or 0, args.quiet)
+
+
+def _named(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) if "*" in pattern else pattern in name
+
+
+def _passed(found: told.Found) -> bool:
+    covered = found.coverage is None or found.coverage.percent >= found.least
+    return bool(found.results) and not found.failed and covered and (found.mutants is None or not found.mutants.survivors)

@@ -1,6 +1,6 @@
 """`sidecar check`: everything that is wrong with documents, at once. Exit 0 good, 1 only warnings under --strict, 3 bad configuration.
 
-What it says is what `run` says before it opens a port. It opens none, and dials nobody.
+What it says is what `run` says before it opens a port, and the lints beside it. It opens no port, and dials nobody.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from sidecar.cli import exits
-from sidecar.config.diagnostics import FORMATS, Diagnostic, has_errors, in_reading_order
-from sidecar.config.load import LayerFiles, load
+from sidecar.cli import exits, matrix
+from sidecar.config.diagnostics import FORMATS, Diagnostic, has_errors
 from sidecar.errors import ConfigError
+from sidecar.workbench.check import Findings, check
 from sidecar.workbench.files import read_layers
 
 if TYPE_CHECKING:
@@ -26,32 +26,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", action="append", metavar="DIR", help="a layer of documents; several are laid over one another (default: .)")
     parser.add_argument("--format", choices=tuple(FORMATS), default="text", help="how to tell (default: text)")
     parser.add_argument("--strict", action="store_true", help="warnings count as findings")
+    parser.add_argument("--coverage", action="store_true", help="print what every rule does where: operations, requests and replies, whole and streamed")
+    parser.add_argument("--cost", action="store_true", help="print what the conditions of every document cost at worst, in steps")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check and tell."""
     try:
-        layers = read_layers(args.config or ["."])
-        findings, documents = _check(layers)
+        findings = check(read_layers(args.config or ["."]), os.environ, time.time(), rows=args.coverage or args.cost)
     except ConfigError as error:
-        findings, documents = tuple(item for item in error.diagnostics if isinstance(item, Diagnostic)), 0
-    sys.stdout.write(FORMATS[args.format](findings, sys.stdout.isatty()))
+        findings = Findings(tuple(item for item in error.diagnostics if isinstance(item, Diagnostic)), 0)
+    sys.stdout.write(_told(findings, args))
     if args.format == "text":
-        sys.stderr.write(_summary(findings, documents))
-    return _code(findings, strict=args.strict)
+        sys.stderr.write(_summary(findings.diagnostics, findings.documents))
+    return _code(findings.diagnostics, strict=args.strict)
 
 
-def _check(layers: Sequence[LayerFiles]) -> tuple[tuple[Diagnostic, ...], int]:
-    now = time.time()
-    loaded = load(layers, os.environ, now)
-    count = sum(len(layer.documents) for layer in loaded.layers)
-    if has_errors(loaded.diagnostics):
-        return loaded.diagnostics, count
-    from sidecar.compiler import compile_layers  # noqa: PLC0415  (the greater part of the start, and not needed for a typing error)
-
-    compilation = compile_layers(loaded.layers, now=now)
-    files = [f"{layer.name}/{name}" for layer in layers for name, _ in layer.files]
-    return in_reading_order((*loaded.diagnostics, *compilation.diagnostics), files), count
+def _told(findings: Findings, args: argparse.Namespace) -> str:
+    """The findings, and below them what was asked for beside them; JSON has all of it in one object, SARIF the findings alone."""
+    if args.format == "json" and (args.coverage or args.cost):
+        return matrix.as_json(findings, coverage=args.coverage, cost=args.cost)
+    text = FORMATS[args.format](findings.diagnostics, sys.stdout.isatty())
+    if args.format == "text" and args.coverage:
+        text += matrix.coverage_text(findings.rows)
+    if args.format == "text" and args.cost:
+        text += matrix.cost_text(findings.rows)
+    return text
 
 
 def _summary(findings: Sequence[Diagnostic], documents: int) -> str:

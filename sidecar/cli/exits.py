@@ -8,3 +8,5 @@ USAGE = 2
 """The command line makes no sense (argparse uses the same)."""
 BAD_CONFIGURATION = 3
 """Documents that do not load."""
+UNDECIDABLE = 4
+"""Nothing changed, but not all could be told: what decides it was not kept."""

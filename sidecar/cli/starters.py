@@ -1,4 +1,8 @@
-"""What `sidecar init` writes: file names and contents per kind. Tested: each starter passes `check` and `test`."""
+"""What `sidecar init` writes: file names and contents per kind. Tested: each starter passes `check`, `test` and `fmt --check`, and serves.
+
+The tests of a starter hit and miss each of its rules, so that `test --coverage` begins at the top. Each file names the schema
+that is written beside it: editors need no network.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+SCHEMA = "sidecar.schema.json"
+"""The copy of the schema beside the documents."""
+_EDITORS = f"# yaml-language-server: $schema={SCHEMA}\n"
+
+
+def _for_editors(text: str) -> str:
+    """Each document names the schema: editors read that line in each for itself."""
+    return _EDITORS + text.replace("---\n", f"---\n{_EDITORS}")
+
 
 _PLATFORM = """\
 # Written by the platform: where the sidecar listens, who may call, where calls go.
@@ -38,7 +52,8 @@ spec:
 """
 
 _POLICY = """\
-# Written by security: what is allowed. Nothing else is; a deny wins over every allow.
+# Written by security: what is allowed. Nothing else is; a deny wins over every allow, whatever the order.
+# To begin with blocking nothing: `mode: audit` in Settings, some weeks of traffic, then `sidecar suggest`.
 apiVersion: sidecar.dev/v1
 kind: Policy
 metadata: {name: chat, labels: {owner: security}}
@@ -56,6 +71,17 @@ spec:
       effect: deny
       message: Ask for at most 4000 tokens here.
 ---
+# A tool call that a model proposes is judged before the agent sees it.
+apiVersion: sidecar.dev/v1
+kind: Policy
+metadata: {name: tools, labels: {owner: security}}
+spec:
+  match: {protocol: [llm], operation: [tool_call], target: ["delete_*", shell]}
+  rules:
+    - name: nothing-destructive
+      effect: deny
+      message: Destructive tools need a person.
+---
 apiVersion: sidecar.dev/v1
 kind: Quota
 metadata: {name: per-caller}
@@ -68,25 +94,52 @@ spec:
 """
 
 _TESTS = """\
-# Run by `sidecar test`, and before every reload takes effect.
+# Run by `sidecar test`, and before every reload takes effect. In CI, three lines hold the rules to their tests:
+#   sidecar fmt --check .
+#   sidecar check --strict
+#   sidecar test
 apiVersion: sidecar.dev/v1
 kind: Test
 metadata: {name: chat}
 spec:
   principals:
     engineer: {id: "key:ci-bot", groups: [eng]}
+    local: {id: "key:local"}
     stranger: {id: "key:someone"}
   calls:
     hello: {operation: chat, target: gpt-4o-mini}
-    essay: {operation: chat, target: gpt-4o-mini, params: {max_tokens: 100000}}
+    brief: {operation: chat, target: gpt-4o-mini, params: {max_tokens: 4000}}
+    essay: {operation: chat, target: gpt-4o-mini, params: {max_tokens: 4001}}
   expect:
-    - {principal: engineer, call: hello, effect: allow, by: chat/engineers}
-    - {principal: engineer, call: essay, effect: deny, by: chat/short-answers}
-    - {principal: engineer, call: essay, without: [params.max_tokens], effect: allow}
-    - {principal: stranger, call: hello, effect: deny}
+    - {principal: [engineer, local], call: [hello, brief], effect: allow, by: [chat/engineers]}
+    - {principal: [engineer, local], call: [essay], effect: deny, by: [chat/short-answers]}
+    - {principal: [engineer], call: [essay], without: [params.max_tokens], effect: allow} # the missing-field case
+    - {principal: [stranger], call: [hello, brief, essay], effect: deny}
+    - {principal: [engineer], call: [hello], effect: deny, by: [per-caller], facts: {quota: {per-caller: exhausted}}}
+---
+apiVersion: sidecar.dev/v1
+kind: Test
+metadata: {name: tools}
+spec:
+  principals:
+    engineer: {id: "key:ci-bot", groups: [eng]}
+  calls:
+    look: {operation: tool_call, target: read_file, model: gpt-4o, args: {path: /srv/a}}
+    wipe: {operation: tool_call, target: delete_all, model: gpt-4o, args: {path: /}}
+    shell: {operation: tool_call, target: shell, model: gpt-4o, args: {command: ls}}
+  expect:
+    - {principal: [engineer], call: [look], effect: allow}
+    - {principal: [engineer], call: [wipe, shell], effect: deny, by: [tools/nothing-destructive]}
 """
 
 STARTERS: Mapping[str, Mapping[str, str]] = {
-    "llm": {"platform.yaml": _PLATFORM, "policy.yaml": _POLICY, "tests.yaml": _TESTS},
+    "llm": {"platform.yaml": _for_editors(_PLATFORM), "policy.yaml": _for_editors(_POLICY), "tests.yaml": _for_editors(_TESTS)},
 }
 """The visible table of kinds of starters."""
+
+LATER: Mapping[str, str] = {
+    "mcp": "a starter for MCP servers comes with protocol `mcp`, which is not built in this release",
+    "a2a": "a starter for A2A agents comes with protocol `a2a`, which is not built in this release",
+    "kubernetes": "a starter for Kubernetes comes with the injector, which is not built in this release",
+}
+"""Kinds that a later release has."""

@@ -60,12 +60,15 @@ class Scope:
 
     report: Report
     document: Document
-    claims: Mapping[str, Type]
+    claims: Mapping[str, Type] | None
+    """The declared claims; None where the Identity did not load, so that nobody knows them."""
     phase: str = "request"
     proposals: bool = False
     """The document is about proposed tool calls alone."""
     variables: Variables | None = None
     types: dict[str, Type] = field(default_factory=dict)
+    doubtful: bool = False
+    """A variable did not compile, so that its type is not known."""
 
     def declarations(self, types: Mapping[str, Type]) -> Declarations:
         """What may be named in this document's phase, with these variables."""
@@ -75,6 +78,8 @@ class Scope:
 
     def program(self, pointer: str, source: str, *, result: Type = BOOL, types: Mapping[str, Type] | None = None) -> Program | None:
         """Compile one expression. None where it does not compile; the problems are in the report."""
+        if (self.claims is None and "claims" in source) or (self.doubtful and "variables" in source):
+            result = DYN  # what is read may be the result, and its type is not known
         try:
             made = expr.compile(source, self.declarations(self.types if types is None else types), result=result)
         except ExprError as error:
@@ -140,9 +145,11 @@ class Scope:
                 if program is not None:
                     made[name] = program
                 self.types[name] = program.type if program is not None else DYN
+                self.doubtful = self.doubtful or program is None
         self.variables = Variables(made)
 
     def _circle(self, waiting: Mapping[str, str]) -> None:
+        self.doubtful = True
         for name in sorted(waiting):
             self.types[name] = DYN
             self.report.say("error", self.document, "cycle", f"variable `{name}` reads itself, or one that does", f"/spec/variables/{name}")

@@ -27,6 +27,11 @@ def of(layers: Sequence[LayerSource]) -> str:
     return hashlib.sha256(_text(canonical).encode()).hexdigest()
 
 
+def canonical(value: Any, *, ordered: bool) -> str:
+    """One value of a document as text that is equal for equal meaning. `ordered`: a list whose order says something."""
+    return _text(_plain(value, ordered=ordered))
+
+
 def _document(document: Document) -> dict[str, Any]:
     return {"kind": document.kind, "name": document.name, "labels": dict(document.labels), "spec": _plain(document.spec, ordered=False)}
 

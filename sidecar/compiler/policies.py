@@ -1,7 +1,7 @@
 """Policy documents to rules.
 
 A document's `when` is joined to each of its rules'; what can never match is dropped with a warning. Whether a rule can be
-carried out at all (the end of a stream, a parameter that is read and set) is checked here and in `coverage.py`, at load.
+carried out at all (the end of a stream, a parameter that is read and set) is for `coverage` to say, at load.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.conditions import ALWAYS, NEVER, Report, Scope
+from sidecar.compiler.dimensions import narrowed
 from sidecar.compiler.index import ANY, Matcher
 from sidecar.compiler.patterns import compile_pattern
 from sidecar.compiler.rules import Condition, Rule
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
     from sidecar.config.document import Document
     from sidecar.expr import Type
 
-STREAMED = frozenset({"chat", ANY})
-"""Operations whose replies may come as streams."""
 
-
-def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[Rule]:
+def rules(document: Document, report: Report, claims: Mapping[str, Type] | None, rank: str) -> Iterator[Rule]:
     """The rules of one Policy. `rank` sorts layers; problems go into the report."""
     spec: documents.Policy = document.spec
     scope = Scope(report, document, claims, spec.match.phase, spec.match.operation == ("tool_call",))
@@ -34,20 +32,18 @@ def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: 
     for index, rule in enumerate(spec.rules):
         pointer = f"/spec/rules/{index}"
         condition = scope.condition(("/spec/when", spec.when), (f"{pointer}/when", rule.when))
-        made = _rule(document, rule, matched, None if isinstance(condition, str) else condition, rank)
-        _ends(report, document, made, pointer)
         if condition != NEVER:
-            yield made
+            yield _rule(document, rule, pointer, matched, None if isinstance(condition, str) else condition, rank)
 
 
-def _rule(document: Document, rule: documents.Rule, matched: Matcher, condition: Condition | None, rank: str) -> Rule:
+def _rule(document: Document, rule: documents.Rule, pointer: str, matched: Matcher, condition: Condition | None, rank: str) -> Rule:  # noqa: PLR0917  one place calls it
     spec: documents.Policy = document.spec
     name = f"{document.name}/{rule.name}"
     return Rule(
         name=name,
         kind="Policy",
         effect=rule.effect,
-        match=matched,
+        match=narrowed(matched, condition),
         condition=condition,
         layer=document.layer,
         where=where(document, rule.name),
@@ -58,6 +54,7 @@ def _rule(document: Document, rule: documents.Rule, matched: Matcher, condition:
         message=rule.message,
         help=rule.help,
         buffer=rule.buffer,
+        pointer=pointer,
     )
 
 
@@ -95,19 +92,6 @@ def owed(rule: documents.Rule, name: str) -> Obligations:
         warn=tuple(sorted(set(then.warn))),
     )
     return NONE if made == NONE else made
-
-
-def _ends(report: Report, document: Document, rule: Rule, pointer: str) -> None:
-    """A response rule that needs the end of a stream must say so; one that owes what can't be done to a reply is none."""
-    if rule.phase != "response":
-        return
-    if rule.late and not rule.buffer and rule.match.operations & STREAMED:
-        hint = "`buffer: true` holds streamed replies to their end, or match other operations"
-        report.say(
-            "error", document, "needs-buffer", "this rule reads what only the end of a reply tells, and replies may be streamed", f"{pointer}/when", hint=hint
-        )
-    if rule.demands:
-        report.say("error", document, "then", "only `label` and `warn` can be done to a reply", f"{pointer}/then")
 
 
 __all__ = ["ALWAYS", "matcher", "owed", "rules", "where"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.conditions import NEVER, Report, Scope
+from sidecar.compiler.dimensions import narrowed
 from sidecar.compiler.policies import matcher, where
 from sidecar.compiler.rules import LimitRule, QuotaRule
 from sidecar.config.scalars import seconds_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 CALENDAR = frozenset({"day", "month"})
 
 
-def quotas(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[QuotaRule]:
+def quotas(document: Document, report: Report, claims: Mapping[str, Type] | None, rank: str) -> Iterator[QuotaRule]:
     """The rule of one Quota. One in `mode: audit` is checked and left out: it never reserves."""
     spec: documents.Quota = document.spec
     scope = Scope(report, document, claims)
@@ -33,10 +34,11 @@ def quotas(document: Document, report: Report, claims: Mapping[str, Type], rank:
     keys = tuple(scope.join([program]) for program in programs if program is not None)
     if condition == NEVER or spec.mode == "audit" or len(keys) < len(programs):
         return
+    held = None if isinstance(condition, str) else condition
     yield QuotaRule(
         name=document.name,
-        match=matcher(spec.match),
-        condition=None if isinstance(condition, str) else condition,
+        match=narrowed(matcher(spec.match), held),
+        condition=held,
         keys=keys,
         limits=tuple(limits(document, rank)),
         fail_open=spec.on_error == "allow",

@@ -9,10 +9,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, get_args
 
 from sidecar.compiler.conditions import NEVER, Report, Scope
+from sidecar.compiler.dimensions import narrowed
 from sidecar.compiler.index import ANY, EXCLUDED, Matcher
 from sidecar.compiler.patterns import compile_pattern
 from sidecar.compiler.rules import Condition, Rule
 from sidecar.config.documents import LlmOperation
+from sidecar.config.scalars import pattern_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 OPERATIONS: frozenset[str] = frozenset(get_args(LlmOperation)) - {ANY}
 
 
-def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: str) -> Iterator[Rule]:
+def rules(document: Document, report: Report, claims: Mapping[str, Type] | None, rank: str) -> Iterator[Rule]:
     """The rules of one Roles document."""
     spec: documents.Roles = document.spec
     scope = Scope(report, document, claims)
@@ -34,10 +36,11 @@ def rules(document: Document, report: Report, claims: Mapping[str, Type], rank: 
             continue
         place = document.at(f"/spec/bindings/{index}")
         held = None if isinstance(condition, str) else condition
-        yield from _granted(document, binding, held, rank=rank, where=f"{place.file}:{place.line}")
+        yield from _granted(document, index, held, rank=rank, where=f"{place.file}:{place.line}")
 
 
-def _granted(document: Document, binding: documents.Binding, condition: Condition | None, *, rank: str, where: str) -> Iterator[Rule]:
+def _granted(document: Document, index: int, condition: Condition | None, *, rank: str, where: str) -> Iterator[Rule]:
+    binding: documents.Binding = document.spec.bindings[index]
     name = f"{document.name}/{binding.role}"
     subjects = tuple(compile_pattern(text, fold=False) for text in sorted(set(binding.subjects)))
     for operations, targets in expanded(document.spec.roles, binding.role).items():
@@ -46,12 +49,13 @@ def _granted(document: Document, binding: documents.Binding, condition: Conditio
             name=name,
             kind="Roles",
             effect="allow",
-            match=Matcher(operations, () if open_ else tuple(compile_pattern(text, fold=True) for text in sorted(set(targets))), subjects),
+            match=narrowed(Matcher(operations, () if open_ else tuple(compile_pattern(text, fold=True) for text in sorted(set(targets))), subjects), condition),
             condition=condition,
             layer=document.layer,
             where=where,
             order=(rank, name, "Roles", *sorted(operations), *sorted(targets), *sorted(binding.subjects), binding.when),
             audit=document.spec.mode == "audit",
+            pointer=f"/spec/bindings/{index}",
         )
 
 
@@ -67,8 +71,9 @@ def expanded(roles: Mapping[str, documents.Role], name: str) -> dict[frozenset[s
         seen.add(role)
         ahead += roles[role].inherits
         for grant in roles[role].allow:
-            _, operation, target = grant.split(":", 2)
-            found.setdefault(operations(operation), []).append(target)
+            _, operation, target = (*grant.split(":", 2), "", "")[:3]
+            if pattern_problem(target) is None:  # what is none was told at load
+                found.setdefault(operations(operation), []).append(target)
     return found
 
 

@@ -168,4 +168,5 @@ def with_members(call: Call, members: tuple[Member, ...]) -> Call:
         call.headers,
         call.query,
         call.trace,
+        call.asked,
     )

@@ -6,6 +6,7 @@ result, so that recording a rule costs nothing on the way of a call. Knows nothi
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,8 @@ class Rule:
     message: str = ""
     help: str = ""
     buffer: bool = False
+    pointer: str = ""
+    """Where it stands in its document."""
     reasons: Mapping[str, Reason] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -146,6 +149,8 @@ class QuotaRule:
     """Whether the key depends on the caller alone."""
     metered: bool = field(init=False)
     """Whether an amount depends on tokens or prices."""
+    identity: str = field(init=False)
+    """The name with a digest of what is counted, by which key, up to which bound: another one asks the store another question."""
     reasons: Mapping[str, Reason] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -153,4 +158,10 @@ class QuotaRule:
         object.__setattr__(self, "per_model", any(key.per_model for key in self.keys))
         object.__setattr__(self, "personal", all(key.roots <= {"principal"} for key in self.keys))
         object.__setattr__(self, "metered", any(limit.metric not in FLAT for limit in self.limits))
+        object.__setattr__(self, "identity", f"{self.name}#{self._digest()}")
         object.__setattr__(self, "reasons", {r: Reason(self.name, "Quota", "quota", r, self.where, layer=self.layer) for r in results})
+
+    def _digest(self) -> str:
+        keys = [program.source for key in self.keys for program in key.programs]
+        limits = [(limit.counter, limit.metric, limit.max, limit.window) for limit in self.limits]
+        return hashlib.sha256(repr((keys, limits)).encode()).hexdigest()[:12]

@@ -6,15 +6,17 @@ about this call (`candidates`). Its memories are bounded and change no answer. C
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sidecar.compiler.candidates import Candidates, Layer, gather
+from sidecar.compiler.dimensions import DIMENSIONS, RECORDED, facts
+from sidecar.compiler.index import NOTHING
 from sidecar.compiler.memo import Memo
 from sidecar.compiler.routes import Path, Table, with_members
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from sidecar.call import Call, Member
     from sidecar.compiler.rules import QuotaRule
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from sidecar.need import Reservation
     from sidecar.principal import Principal
 
-CandidateKey = tuple[str, str, str, str, tuple[tuple[str, str], ...], frozenset[str]]
+CandidateKey = tuple[str, bool, str, str, str, tuple[tuple[str, str], ...], "Principal", "Hashable"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,24 @@ class Snapshot:
     """For `evaluate/bindings.py`."""
     counters: Memo[tuple[QuotaRule, Principal], tuple[Reservation | None, ...]] = field(default_factory=Memo, repr=False)
     """For `evaluate/quotas.py`: one per limit, where the key depends on the caller alone."""
+    leaves: Memo[Hashable, tuple[str, ...]] = field(default_factory=Memo, repr=False)
+    """For `evaluate/inputs.py`."""
+    known: frozenset[str] | None = None
+    """The fields that guards may ask for, where not all of them are known: of calls on record."""
+    _dimensions: frozenset[str] = field(init=False, repr=False)
+    _unnamed: tuple[str, ...] = field(init=False, repr=False)
+    """Those of them that the other parts of a key do not tell."""
+
+    def __post_init__(self) -> None:
+        dimensions = frozenset().union(*(layer.dimensions for layer in self.layers))
+        if self.known is not None:
+            dimensions &= self.known
+        object.__setattr__(self, "_dimensions", dimensions)
+        object.__setattr__(self, "_unnamed", tuple(sorted(name for name in dimensions if not DIMENSIONS[name].named)))
+
+    def on_record(self) -> Snapshot:
+        """The same for calls of which only a record is left: a guard on what it does not tell leaves no rule out."""
+        return replace(self, known=RECORDED, _candidates=Memo(), leaves=Memo())
 
     @property
     def upstreams(self) -> Mapping[str, Upstream]:
@@ -105,9 +125,20 @@ class Snapshot:
         """The largest output of a member in tokens; 0 where it is not known."""
         return self.table.output_bound(member)
 
-    def candidates(self, call: Call, subjects: frozenset[str], phase: str = "request") -> Candidates:
-        """The rules that may speak about a resolved call of a caller with these subjects. `phase` is request or response."""
+    def candidates(self, call: Call, principal: Principal, phase: str = "request", *, listing: bool = False) -> Candidates:
+        """The rules that may speak about a resolved call of this caller. `phase` is request or response.
+
+        One whose condition is false by a guard is not among them. `listing`: the call stands for all calls of its operation and target.
+        """
         pairs = tuple([(member.upstream, member.model) for member in call.members])
-        key = (phase, call.protocol, call.operation, call.target, pairs, subjects)
+        more = tuple([DIMENSIONS[name].values(call, principal) for name in self._unnamed]) if self._unnamed else None
+        key = (phase, listing, call.protocol, call.operation, call.target, pairs, principal, more)
         found = self._candidates.get(key)
-        return found if found is not None else self._candidates.keep(key, lambda: gather(self.layers, call, subjects, phase))
+        return found if found is not None else self._candidates.keep(key, lambda: self._gather(call, principal, phase, listing=listing))
+
+    def _gather(self, call: Call, principal: Principal, phase: str, *, listing: bool) -> Candidates:
+        return gather(self.layers, call, principal.subjects, phase, facts(self._dimensions, call, principal, listing=listing))
+
+    def matched(self, call: Call, principal: Principal, phase: str = "request") -> Candidates:
+        """The same with the rules that a guard leaves out: for explanations. Not remembered."""
+        return gather(self.layers, call, principal.subjects, phase, NOTHING)

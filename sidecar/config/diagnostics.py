@@ -7,12 +7,17 @@ mistakes at once. Knows nothing of YAML and nothing of terminals but the colours
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from sidecar import __version__
+from sidecar.config.codes import CODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Severity = Literal["error", "warning", "note"]
 
@@ -121,22 +126,55 @@ def render_json(diagnostics: Sequence[Diagnostic], _color: bool = False) -> str:
 
 
 def render_sarif(diagnostics: Sequence[Diagnostic], _color: bool = False) -> str:
-    """SARIF 2.1.0 (OASIS), one run, for code review tools."""
-    rules = [{"id": code} for code in sorted({item.code for item in diagnostics})]
-    run = {"tool": {"driver": {"name": "sidecar", "rules": rules}}, "columnKind": "unicodeCodePoints", "results": [_result(item) for item in diagnostics]}
+    """SARIF 2.1.0 (OASIS), one run, for code review tools: rules with help, places relative to where `check` ran, fingerprints that outlive moved lines."""
+    codes = sorted({item.code for item in diagnostics})
+    driver = {"name": "sidecar", "version": __version__, "semanticVersion": __version__, "rules": [_rule(code) for code in codes]}
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "originalUriBaseIds": {BASE: {"description": {"text": "the directory in which `sidecar check` ran"}}},
+        "results": list(_results(diagnostics, codes)),
+    }
     document = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _result(item: Diagnostic) -> dict[str, object]:
+BASE = "SRCROOT"
+"""What relative places are relative to."""
+
+
+def _rule(code: str) -> dict[str, object]:
+    words = CODES.get(code, code)
+    name = "".join(part.capitalize() for part in code.split("-"))
+    return {"id": code, "name": name, "shortDescription": {"text": words}, "help": {"text": f"{words}; the message of each finding says what would be right"}}
+
+
+def _results(diagnostics: Sequence[Diagnostic], codes: Sequence[str]) -> Iterator[dict[str, object]]:
+    seen: dict[str, int] = {}
+    for item in diagnostics:
+        same = (item.code, item.position.file, item.message, item.source_line.strip())  # what a moved line keeps
+        digest = hashlib.sha256(json.dumps(same).encode()).hexdigest()
+        seen[digest] = again = seen.get(digest, 0) + 1
+        text = f"{item.message}; {item.hint}" if item.hint else item.message
+        yield {
+            "ruleId": item.code,
+            "ruleIndex": codes.index(item.code),
+            "level": item.severity,
+            "message": {"text": text},
+            "locations": [{"physicalLocation": _place(item)}],
+            "partialFingerprints": {"sidecarFinding/v1": f"{digest}:{again}"},
+        }
+
+
+def _place(item: Diagnostic) -> dict[str, Any]:
+    path = item.position.file.removeprefix("./") or "."
+    artifact = {"uri": "file://" + quote(path)} if path.startswith("/") else {"uri": quote(path), "uriBaseId": BASE}
     region: dict[str, int] = {}
     if item.position.line:
         region = {"startLine": item.position.line, "startColumn": max(item.position.column, 1)}
-    if region and item.end_column > item.position.column:
-        region["endColumn"] = item.end_column
-    place: dict[str, Any] = {"artifactLocation": {"uri": item.position.file}} | ({"region": region} if region else {})
-    text = f"{item.message}; {item.hint}" if item.hint else item.message
-    return {"ruleId": item.code, "level": item.severity, "message": {"text": text}, "locations": [{"physicalLocation": place}]}
+        if item.end_column > item.position.column:
+            region["endColumn"] = item.end_column
+    return {"artifactLocation": artifact} | ({"region": region} if region else {})
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Diagnostic], bool], str]] = {"text": render_text, "json": render_json, "sarif": render_sarif}

@@ -43,7 +43,7 @@ class Document:
         node, exact = _find(self.root, pointer)
         if exact and line and isinstance(node, ScalarNode):
             return Position(self.file, *_inside(node, self.source.lines, line, column or 1))
-        return Position(self.file, node.line, node.column)
+        return self.source.inside(node.line, node.column)
 
     def complaint(
         self, severity: Severity, code: str, message: str, pointer: str = "", *, line: int = 0, column: int = 0, end_column: int = 0, hint: str = ""
@@ -53,7 +53,8 @@ class Document:
         end = self._end(pointer, line, end_column, start)
         if self.source is None:
             return Diagnostic(severity, code, message, start, hint)
-        return Diagnostic(severity, code, self.source.masked(message), start, self.source.masked(hint), self.source.line(start.line), end)
+        shown = self.source.line(start.line)
+        return Diagnostic(severity, code, self.source.masked(message), start, self.source.masked(hint), shown, min(end, len(shown) + 1))
 
     def _end(self, pointer: str, line: int, end_column: int, start: Position) -> int:
         if end_column > 1:  # the place of the last character, and one on: what follows may be on another line

@@ -29,6 +29,8 @@ Pattern = Annotated[str, "pattern"]
 """Exact, `*` within a segment, `**` across segments."""
 Subject = Annotated[str, "subject"]
 """`user:` `key:` `spiffe:` `sa:ns/name` `group:` `team:` or `anonymous`, with `*` globs."""
+Named = Annotated[str, "named"]
+"""A name from outside, in letters that are what they look like."""
 Environ = Annotated[str, "environ"]
 """Text in which `${NAME}` and `${NAME:-default}` are taken from the environment."""
 Money = Annotated[float, "number"]
@@ -36,6 +38,11 @@ Money = Annotated[float, "number"]
 Mode = Literal["enforce", "audit"]
 Outage = Literal["deny", "allow"]
 Protocol = Literal["llm"]
+Dialect = Literal[
+    "", "openai_chat", "openai_completions", "openai_responses", "openai_embeddings", "openai_moderations", "openai_models",
+    "anthropic_messages", "anthropic_count_tokens", "gemini_generate", "gemini_count_tokens",
+]  # fmt: skip
+"""The codecs by name; a test holds it to `wire`'s own table."""
 LlmOperation = Literal["chat", "embeddings", "moderation", "count_tokens", "models", "tool_call", "*"]
 
 LATER: Mapping[str, str] = {
@@ -61,15 +68,20 @@ LATER: Mapping[str, str] = {
     "Identity.spec.methods.pod": "pod identity is not built in this release",
     "Settings.spec.store=redis": "store `redis://` is not built in this release",
     "Settings.spec.database=postgresql": "database `postgresql://` is not built in this release",
-    "Settings.spec.records.inputs=facts": "`inputs: facts` is not built in this release",
-    "Settings.spec.records.inputs=sealed": "`inputs: sealed` is not built in this release",
     "Settings.spec.plugins": "plugins are not built in this release",
     "Settings.spec.skills": "skills are not built in this release",
     "Test.spec.calls.session": "sessions in tests are not built in this release",
     "Test.spec.calls.findings": "findings come with guardrails, which are not built in this release",
-    "Test.spec.calls.tool": "tool labels come with protocol `mcp`, which is not built in this release",
+    "Test.spec.calls.tool.labels": "tool labels come with protocol `mcp`, which is not built in this release",
+    "Test.spec.calls.tool.title": "tool titles come with protocol `mcp`, which is not built in this release",
+    "Test.spec.calls.tool.readOnly": "tool hints come with protocol `mcp`, which is not built in this release",
+    "Test.spec.calls.tool.destructive": "tool hints come with protocol `mcp`, which is not built in this release",
+    "Test.spec.calls.tool.idempotent": "tool hints come with protocol `mcp`, which is not built in this release",
+    "Test.spec.calls.tool.openWorld": "tool hints come with protocol `mcp`, which is not built in this release",
     "Test.spec.expect.findings": "findings come with guardrails, which are not built in this release",
     "Test.spec.expect.facts.approvals": "approvals are not built in this release",
+    "Test.spec.calls.facts.approvals": "approvals are not built in this release",
+    "Test.spec.expect.effect=require_approval": "approvals are not built in this release",
 }
 
 
@@ -178,15 +190,25 @@ class Sink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """To whom inputs are sealed."""
+
+    public_key: Environ
+    """An X25519 public key: a PEM file, or the PEM itself; made by `sidecar keys seal`. The private half stays away from here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """Decision records: one JSON line each, content-free, written before anything leaves."""
+    """Decision records: one JSON line each, content-free unless `inputs` says more, written before anything leaves."""
 
     sinks: tuple[Sink, ...] = (Sink(file="decisions.jsonl"),)
     """Where to."""
     on_error: Outage = "deny"
     """`deny` refuses every call while a sink is down; `allow` counts the loss."""
-    inputs: Literal["tuple"] = "tuple"
-    """What of the call is kept: `tuple` is names and counts only."""
+    inputs: Literal["tuple", "facts", "sealed"] = "tuple"
+    """What of a call is kept for `replay`: `tuple` names and counts; `facts` also the values that conditions read, no others; `sealed` all of it, encrypted."""
+    seal: Seal | None = None
+    """With `inputs: sealed`: to whom."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,9 +286,9 @@ class Key:
     """The subject is `key:<id>`."""
     sha256: str
     """64 hex digits."""
-    team: str = ""
+    team: Named = ""
     """Becomes `principal.team`."""
-    groups: tuple[str, ...] = ()
+    groups: tuple[Named, ...] = ()
     """Become `principal.groups`."""
     claims: Mapping[str, object] = field(default_factory=dict)
     """Values for declared claims."""
@@ -312,9 +334,9 @@ class Mtls:
 class Anonymous:
     """Callers without a credential. Alone on its listener: a load error beside any other method."""
 
-    team: str = ""
+    team: Named = ""
     """Becomes `principal.team`."""
-    groups: tuple[str, ...] = ()
+    groups: tuple[Named, ...] = ()
     """Become `principal.groups`."""
 
 
@@ -385,7 +407,7 @@ class Model:
 
     name: Pattern
     """Its name at the provider; a glob admits every name it matches, which then has no aliases."""
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Named, ...] = ()
     """Other names callers may use."""
     price: Price | None = None
     """Needed where a dollar limit matches."""
@@ -700,7 +722,43 @@ class TestReply:
     tokens: int = 0
     """Output tokens."""
     tool_calls: tuple[str, ...] = ()
-    """Names of proposed tools."""
+    """Proposed tools, `name` or `server/name`. Each is judged as a `tool_call` with unknown arguments; rules see those that are not denied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestSource:
+    """Where a call of a test comes from."""
+
+    ip: str = ""
+    """Its address."""
+    loopback: bool = False
+    """Whether that is this machine."""
+    namespace: str = ""
+    """Kubernetes namespace."""
+    pod: str = ""
+    """Kubernetes pod."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestTool:
+    """What is known of a proposed tool beside its name."""
+
+    kind: str = "function"
+    """`function`, `custom`, `mcp`, or a tool that the provider runs: `web_search`, `code_interpreter` …"""
+    server: str = ""
+    """The MCP server; `target: server/name` says the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestFacts:
+    """What the rim would answer."""
+
+    quota: Mapping[str, Literal["granted", "exhausted", "unavailable"]] = field(default_factory=dict)
+    """Quota document to answer, whatever its limits; `granted` unless said."""
+    used: Mapping[str, Mapping[str, Money]] = field(default_factory=dict)
+    """Quota document to what is used already, by metric (`requests`, or `requests/1m` for one window): more than `max` is refused."""
+    owners: Mapping[str, Literal["own", "foreign", "unknown", "unavailable"]] = field(default_factory=dict)
+    """An id that the call names (`previous_response_id`, a file) to whose it is; `own` unless said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -715,30 +773,40 @@ class TestCall:
     """Asked model, or the tool."""
     model: str = ""
     """With `tool_call`: the model that proposes."""
-    dialect: str = ""
+    dialect: Dialect = ""
     """`openai_chat`, `anthropic_messages`, …: read `body` with that codec."""
     body: Mapping[str, object] | None = None
     """A request body."""
     args: Mapping[str, object] | None = None
-    """With `tool_call`: the arguments."""
+    """With `tool_call`: the arguments; left out, they are not known."""
+    tool: TestTool | None = None
+    """With `tool_call`: its kind and server."""
     params: Mapping[str, object] = field(default_factory=dict)
     """Request parameters."""
     stream: bool = False
     """Streamed."""
     tokens: int = 0
     """Input tokens."""
-    source: Mapping[str, object] = field(default_factory=dict)
-    """`ip`, `loopback`, `namespace`, `pod`."""
+    source: TestSource = TestSource()
+    """Where it comes from."""
     reply: TestReply | None = None
-    """Judge this reply too (phase `response`)."""
+    """Judge this reply too (phase `response`), and the tools it proposes."""
+    facts: TestFacts = TestFacts()
+    """What the rim answers, unless a row says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestFacts:
-    """What the rim would answer."""
+class TestRefusal:
+    """How the no must look; what is not said may be anything."""
 
-    quota: Mapping[str, Literal["granted", "exhausted", "unavailable"]] = field(default_factory=dict)
-    """Quota document to answer; `granted` unless said."""
+    status: int = 0
+    """HTTP status."""
+    code: str = ""
+    """The stable slug: `policy_denied`, `rate_limit_exceeded`."""
+    message: str = ""
+    """The words for the caller, all of them."""
+    help: str = ""
+    """The link for the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -756,9 +824,11 @@ class Expectation:
     would: tuple[str, ...] = ()
     """Each must be among the would-be rules of audit documents."""
     obligations: Mapping[str, object] = field(default_factory=dict)
-    """Obligations that must hold, by name."""
+    """Obligations that must hold, by name; an empty list or mapping says that there is none."""
+    refusal: TestRefusal | None = None
+    """How the refusal must look."""
     without: tuple[str, ...] = ()
-    """Fields taken out of the call first (`params.temperature`, `args.path`)."""
+    """Fields taken out first: of the call (`params.temperature`, `args.path`, `args`) or the caller (`principal.team`, `principal.claims.mfa`)."""
     facts: TestFacts = TestFacts()
     """What the rim answers."""
 

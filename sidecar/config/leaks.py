@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sidecar.config.source import Source
 
 
@@ -22,20 +24,51 @@ class _Shape(NamedTuple):
 
 
 _START = r"(?<![A-Za-z0-9_-])"
+
+
+def _after(prefix: str, rest: str) -> re.Pattern[str]:
+    return re.compile(_START + prefix + rest)
+
+
 _SHAPES: tuple[_Shape, ...] = (
-    _Shape("sk-", "an API key", re.compile(_START + r"sk-[A-Za-z0-9_-]{20,}")),
-    _Shape("sck_", "a key of this sidecar", re.compile(_START + r"sck_[A-Za-z0-9]{20,}")),
-    _Shape("AIza", "a Google API key", re.compile(_START + r"AIza[A-Za-z0-9_-]{35}")),
-    _Shape("gsk_", "an API key", re.compile(_START + r"gsk_[A-Za-z0-9]{20,}")),
-    _Shape("hf_", "a Hugging Face token", re.compile(_START + r"hf_[A-Za-z0-9]{30,}")),
-    _Shape("AKIA", "an AWS access key", re.compile(_START + r"AKIA[A-Z0-9]{16}(?![A-Z0-9])")),
-    _Shape("ghp_", "a GitHub token", re.compile(_START + r"ghp_[A-Za-z0-9]{36}")),
-    _Shape("github_pat_", "a GitHub token", re.compile(_START + r"github_pat_[A-Za-z0-9_]{40,}")),
-    _Shape("glpat-", "a GitLab token", re.compile(_START + r"glpat-[A-Za-z0-9_-]{20,}")),
-    _Shape("xox", "a Slack token", re.compile(_START + r"xox[abprs]-[A-Za-z0-9-]{10,}")),
-    _Shape("eyJ", "a JSON web token", re.compile(_START + r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*")),
+    # model providers
+    _Shape("sk-", "an API key", _after("sk-", r"[A-Za-z0-9_-]{20,}")),
+    _Shape("sck_", "a key of this sidecar", _after("sck_", r"[A-Za-z0-9]{20,}")),
+    _Shape("AIza", "a Google API key", _after("AIza", r"[A-Za-z0-9_-]{35}")),
+    _Shape("ya29.", "a Google access token", _after(r"ya29\.", r"[A-Za-z0-9_-]{20,}")),
+    _Shape("gsk_", "an API key", _after("gsk_", r"[A-Za-z0-9]{20,}")),
+    _Shape("xai-", "an API key", _after("xai-", r"[A-Za-z0-9]{40,}")),
+    _Shape("pplx-", "an API key", _after("pplx-", r"[A-Za-z0-9]{40,}")),
+    _Shape("r8_", "an API key", _after("r8_", r"[A-Za-z0-9]{30,}")),
+    _Shape("nvapi-", "an API key", _after("nvapi-", r"[A-Za-z0-9_-]{40,}")),
+    _Shape("hf_", "a Hugging Face token", _after("hf_", r"[A-Za-z0-9]{30,}")),
+    # clouds and tools
+    _Shape("AKIA", "an AWS access key", _after("AKIA", r"[A-Z0-9]{16}(?![A-Z0-9])")),
+    _Shape("ASIA", "an AWS access key", _after("ASIA", r"[A-Z0-9]{16}(?![A-Z0-9])")),
+    _Shape("ccount", "an Azure storage key", re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{40,}={0,2}")),
+    _Shape("dapi", "a Databricks token", _after("dapi", r"[0-9a-f]{32}(?![0-9a-f])")),
+    _Shape("ghp_", "a GitHub token", _after("ghp_", r"[A-Za-z0-9]{36}")),
+    _Shape("gho_", "a GitHub token", _after("gho_", r"[A-Za-z0-9]{36}")),
+    _Shape("ghs_", "a GitHub token", _after("ghs_", r"[A-Za-z0-9]{36}")),
+    _Shape("ghu_", "a GitHub token", _after("ghu_", r"[A-Za-z0-9]{36}")),
+    _Shape("github_pat_", "a GitHub token", _after("github_pat_", r"[A-Za-z0-9_]{40,}")),
+    _Shape("glpat-", "a GitLab token", _after("glpat-", r"[A-Za-z0-9_-]{20,}")),
+    _Shape("xox", "a Slack token", _after("xox", r"[abprs]-[A-Za-z0-9-]{10,}")),
+    _Shape("hooks.slack.com", "a Slack webhook", re.compile(r"(?<=hooks\.slack\.com/services/)T[A-Za-z0-9]+/B[A-Za-z0-9]+/[A-Za-z0-9]{16,}")),
+    _Shape("npm_", "an npm token", _after("npm_", r"[A-Za-z0-9]{36}")),
+    _Shape("pypi-", "a PyPI token", _after("pypi-", r"[A-Za-z0-9_-]{50,}")),
+    _Shape("SG.", "a SendGrid key", _after(r"SG\.", r"[A-Za-z0-9_-]{20,}\.[A-Za-z0-9_-]{20,}")),
+    _Shape("k_live_", "a Stripe key", _after("[rs]k_live_", r"[A-Za-z0-9]{20,}")),
+    _Shape("dop_v1_", "a DigitalOcean token", _after("dop_v1_", r"[0-9a-f]{64}")),
+    _Shape("hvs.", "a Vault token", _after(r"hvs\.", r"[A-Za-z0-9_-]{24,}")),
+    _Shape("AGE-SECRET-KEY-1", "an age key", _after("AGE-SECRET-KEY-1", r"[0-9A-Z]{50,}")),
+    # of any house
+    _Shape("eyJ", "a JSON web token", _after("eyJ", r"[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*")),
     _Shape("PRIVATE KEY-----", "a private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
+    _Shape("://", "a password in a connection string", re.compile(r"(?<=//)(?<!https://)(?<!http://)[^\s:/@\"'$]{0,64}:[^\s/@\"'${}]{3,256}(?=@)")),
+    _Shape("earer ", "a bearer token", re.compile(r"(?<=[Bb]earer )[A-Za-z0-9_.~+/-]{32,}=*(?![A-Za-z0-9])")),
 )
+"""Shapes by their publishers' documentation. URLs over http are `checks/upstreams`' to refuse."""
 
 
 def scan(source: Source, text: str) -> None:
@@ -44,12 +77,18 @@ def scan(source: Source, text: str) -> None:
     if not shapes:
         return
     for index, line in enumerate(source.lines):
-        found = [(match, shape) for shape in shapes if shape.prefix in line for match in shape.pattern.finditer(line)]
-        for match, _ in found:
+        found = [(match, shape.noun) for shape in shapes if shape.prefix in line for match in shape.pattern.finditer(line)]
+        for match, noun in _apart(found):
             source.secrets.append(match[0])
             source.lines[index] = source.lines[index].replace(match[0], "*" * len(match[0]))
-        for match, shape in found:
-            message = f"this looks like {shape.noun}; documents hold none"
-            source.complain(
-                "secret", message, index + 1, match.start() + 1, end_column=match.end() + 1, hint="revoke it, and name a variable or a file in its place"
-            )
+            hint = "revoke it, and name a variable or a file in its place"
+            source.complain("secret", f"this looks like {noun}; documents hold none", index + 1, match.start() + 1, end_column=match.end() + 1, hint=hint)
+
+
+def _apart(found: list[tuple[re.Match[str], str]]) -> Iterator[tuple[re.Match[str], str]]:
+    """In the order of their places; what lies in another is that one."""
+    end = 0
+    for match, noun in sorted(found, key=lambda pair: (pair[0].start(), -pair[0].end())):
+        if match.start() >= end:
+            yield match, noun
+            end = match.end()

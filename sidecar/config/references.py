@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.config import documents
-from sidecar.config.checks import across, base, fixtures, grants, identity, policies, settings, upstreams
+from sidecar.config.checks import across, base, fixtures, grants, identity, policies, settings, size, upstreams
 from sidecar.config.checks.across import Across, Layer, World
 
 if TYPE_CHECKING:
@@ -47,8 +47,11 @@ WITHIN: tuple[tuple[tuple[str, ...], Within], ...] = (
     (("Settings",), settings.listeners),
     (("Settings",), settings.bounds),
     (("Settings",), settings.proxies),
+    (("Settings",), settings.seal),
     (("Settings",), settings.core),
     (("Test",), fixtures.fixtures),
+    (("Test",), fixtures.tested_calls),
+    (("Test",), fixtures.rows),
 )
 """Kinds, and a rule about each document of them."""
 
@@ -60,6 +63,7 @@ DATED: tuple[tuple[tuple[str, ...], Dated], ...] = (
 """The same, of rules that depend on the day."""
 
 ACROSS: tuple[Across, ...] = (
+    size.bounded,
     across.unique_names,
     across.places,
     across.aliases,
@@ -68,6 +72,7 @@ ACROSS: tuple[Across, ...] = (
     across.passthrough,
     across.fleets,
     across.tested_quotas,
+    across.tested_rules,
     across.tls_for_certificates,
 )
 """Rules over several documents."""

@@ -8,18 +8,23 @@ those of the annotations in `documents`. Counterparts: `validate` composes these
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sidecar.config import traps
+from sidecar.config import letters, traps
 from sidecar.config.source import BAD, ListNode, MapNode, Node, ScalarNode, Source
 
 BROKEN: Final = object()
 """Stands for a value that was complained of."""
 
 QUOTES = ("'", '"')
+DIGITS: Final = 20
+"""A number of so many digits has more than 64 bits; Python itself refuses to read thousands of them."""
+LONGEST: Final = 512
+"""Characters of a pattern or a subject; of names on the wire 256 are read."""
 TRUE = frozenset({"true", "True", "TRUE"})
 FALSE = frozenset({"false", "False", "FALSE"})
 _INT = re.compile(r"-?(0|[1-9]\d*)\Z", re.ASCII)
@@ -120,11 +125,17 @@ def environ(node: Node, scope: Scope) -> Any:
 
 
 def expression(node: Node, scope: Scope) -> Any:
-    """A condition, as text; what it means is the compiler's to say."""
+    """A condition, as text; what it means is the compiler's to say. The line break at the end of a block is none of it."""
     value = raw(node, scope, "a condition")
-    if type(value) is str and not value.strip():
-        return complain(node, scope, "no-value", "an empty condition", "take the line out: what has no condition always applies")
-    return value
+    if type(value) is not str:
+        return value
+    return value.rstrip() or complain(node, scope, "no-value", "an empty condition", "take the line out: what has no condition always applies")
+
+
+def named(node: Node, scope: Scope) -> Any:
+    """A name that comes from outside: of an alias, a team, a group."""
+    value = text(node, scope)
+    return lettered(node, scope, value) if type(value) is str else value
 
 
 def pattern(node: Node, scope: Scope) -> Any:
@@ -132,6 +143,12 @@ def pattern(node: Node, scope: Scope) -> Any:
     value = text(node, scope)
     if type(value) is not str:
         return value
+    if lettered(node, scope, value) is BROKEN:
+        return BROKEN
+    joined = unicodedata.normalize("NFC", value)
+    if joined != value:
+        message = "letters and their accents stand apart, and names come joined (NFC): this matches nothing"
+        return complain(node, scope, "letters", f"{_shown(value)}: {message}", f"`{joined}`")
     problem = pattern_problem(value)
     return complain(node, scope, "pattern", f"{_shown(value)}: {problem[0]}", problem[1]) if problem else value
 
@@ -140,6 +157,8 @@ def pattern_problem(value: str) -> tuple[str, str] | None:
     """What is wrong with a pattern, and a hint."""
     if not value:
         return "an empty pattern matches nothing", 'leave the field out for all, or write `"**"`'
+    if len(value) > LONGEST:
+        return f"a pattern has at most {LONGEST} characters", ""
     if value != value.strip() or any(character.isspace() for character in value):
         return "a pattern holds no white space", ""
     if "" in value.split("/"):
@@ -152,8 +171,21 @@ def subject(node: Node, scope: Scope) -> Any:
     value = text(node, scope)
     if type(value) is not str:
         return value
+    if lettered(node, scope, value) is BROKEN:
+        return BROKEN
     problem = subject_problem(value)
     return complain(node, scope, "subject", f"{_shown(value)}: {problem[0]}", problem[1]) if problem else value
+
+
+def lettered(node: Node, scope: Scope, value: str) -> Any:
+    """The name, after a complaint of letters that are not what they look like."""
+    if value.isascii() and value.isprintable():
+        return value
+    found = letters.strange(value)
+    if found is None:
+        return value
+    scope.source.complain_at(node, "letters", f"{_shown(value)} {found.message}", hint=found.hint, severity=found.severity)
+    return BROKEN if found.severity == "error" else value
 
 
 def subject_problem(value: str) -> tuple[str, str] | None:
@@ -169,6 +201,10 @@ def subject_problem(value: str) -> tuple[str, str] | None:
         return f"no subject begins with `{kind}:`", f"one of {kinds}"
     if not name or any(character.isspace() for character in name):
         return "the name after the colon is empty or holds white space", ""
+    if "***" in name:
+        return "there is no `***`", "`*` stands within a segment, `**` across segments"
+    if len(value) > LONGEST:
+        return f"a subject has at most {LONGEST} characters", ""
     if kind == "sa" and name.count("/") != 1:
         return "a service account is `sa:namespace/name`", ""
     if kind == "spiffe" and not name.startswith("//"):
@@ -196,7 +232,7 @@ def boolean(node: Node, scope: Scope) -> Any:
 def integer(node: Node, scope: Scope) -> Any:
     """A whole number in decimal, plain, within 64 bits, not negative."""
     value = _plain(node)
-    if value is not None and _INT.match(value) and 0 <= int(value) < 2**63:
+    if value is not None and _INT.match(value) and len(value) < DIGITS and 0 <= int(value) < 2**63:
         return int(value)
     return expected(node, scope, "a whole number", _number_hint(node))
 
@@ -204,7 +240,7 @@ def integer(node: Node, scope: Scope) -> Any:
 def number(node: Node, scope: Scope) -> Any:
     """A number in decimal, plain; whole ones stay ints."""
     value = _plain(node)
-    if value is not None and _NUMBER.match(value) and abs(float(value)) < 1e18:
+    if value is not None and _NUMBER.match(value) and len(value) < 40 and abs(float(value)) < 1e18:
         return int(value) if _INT.match(value) else float(value)
     return expected(node, scope, "a number", _number_hint(node))
 
@@ -220,7 +256,9 @@ def money(node: Node, scope: Scope) -> Any:
 def _number_hint(node: Node) -> str:
     if not isinstance(node, ScalarNode):
         return ""
-    return "take the quotes off" if node.style and _NUMBER.match(node.text) else traps.number(node.text)
+    if node.style and _NUMBER.match(node.text):
+        return "take the quotes off"
+    return "too large" if _INT.match(node.text) and len(node.text) >= DIGITS - 1 else traps.number(node.text)
 
 
 # ---------------------------------------------------------------- units
@@ -241,7 +279,7 @@ def seconds_of(value: str) -> float | None:
     """A duration's seconds; None for what is none."""
     if value == "0":
         return 0.0
-    found = _DURATION.match(value)
+    found = _DURATION.match(value) if len(value) < DIGITS else None
     return float(found[1]) * SECONDS[found[2]] if found else None
 
 
@@ -250,7 +288,7 @@ def size(node: Node, scope: Scope) -> Any:
     value = raw(node, scope, "a size")
     if type(value) is not str:
         return value
-    if found := _SIZE.match(value):
+    if len(value) < DIGITS and (found := _SIZE.match(value)):
         return int(found[1]) * BYTES[found[2] or ""]
     near = re.match(r"(\d+) ?([KkMmGg])[Ii]?[Bb]?\Z", value)
     return expected(node, scope, "a size", f"did you mean `{near[1]}{near[2].upper()}iB`?" if near else "written `64KiB`, `32MiB`, `1GiB`")
@@ -343,6 +381,7 @@ MARKERS: Mapping[str, Reader] = {
     "percent": percent,
     "pattern": pattern,
     "subject": subject,
+    "named": named,
     "environ": environ,
     "number": money,
 }

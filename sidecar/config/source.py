@@ -107,8 +107,15 @@ class Source:
 
     def complain(self, code: str, message: str, line: int, column: int, *, hint: str = "", end_column: int = 0, severity: Severity = "error") -> None:
         """Add a diagnostic at a place."""
-        place = Position(self.name, line, column)
+        place = self.inside(line, column)
+        line = place.line
         self.diagnostics.append(Diagnostic(severity, code, self.masked(message), place, self.masked(hint), self.line(line), end_column))
+
+    def inside(self, line: int, column: int) -> Position:
+        """The place, or the end of the file where libyaml means what would come after it."""
+        if line > len(self.lines) > 0:
+            line, column = len(self.lines), len(self.lines[-1]) + 1
+        return Position(self.name, line, column)
 
     def masked(self, text: str) -> str:
         """The text without the secrets of the file. Its lines are masked already."""
@@ -133,8 +140,8 @@ def read(name: str, data: bytes) -> Source:
         return source
     source.lines = BREAK.split(text)
     source.hashes = " #" in text
+    leaks.scan(source, text)  # first of all: what is told afterwards shows lines
     if _characters_are_sound(source, text):
-        leaks.scan(source, text)
         _parse(source, text)
     else:
         source.lost = True
@@ -151,12 +158,14 @@ def _decode(source: Source, data: bytes) -> str | None:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         source.complain("encoding", "the file is UTF-16", 0, 0, hint="save it as UTF-8")
         return None
+    body = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+        return body.decode("utf-8")
     except UnicodeDecodeError as error:
-        good = data[: error.start].removeprefix(b"\xef\xbb\xbf").decode("utf-8")
+        good = body[: error.start].decode("utf-8")
         source.lines = BREAK.split(good)
-        byte = data[error.start]
+        leaks.scan(source, good)
+        byte = body[error.start]
         source.complain("encoding", f"byte 0x{byte:02x} is not UTF-8", len(source.lines), len(source.lines[-1]) + 1, hint="save the file as UTF-8")
         return None
 

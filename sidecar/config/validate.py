@@ -71,7 +71,8 @@ def _api_version(root: MapNode, scope: Scope) -> None:
     if node is None:
         complain(root, scope, "missing-field", "`apiVersion` is missing", f"`apiVersion: {documents.API_VERSION}`")
     elif not isinstance(node, ScalarNode) or node.text != documents.API_VERSION:
-        expected(node, scope, "an apiVersion that this release reads", f"`apiVersion: {documents.API_VERSION}`")
+        guess = near(getattr(node, "text", ""), [documents.API_VERSION])
+        expected(node, scope, "an apiVersion that this release reads", guess or f"`apiVersion: {documents.API_VERSION}`")
 
 
 def _kind(root: MapNode, scope: Scope) -> str | None:

@@ -55,8 +55,10 @@ class View:
             value = program(self.bindings)
             if value is False:
                 return "false"
-            if value is not True:
-                worst = "unknown" if value is UNKNOWN and worst != "error" else "error"
+            if value is UNKNOWN:  # beats an error, as within one expression: it may still come out false, and that decides
+                worst = "unknown"
+            elif value is not True and worst == "true":
+                worst = "error"
         return worst
 
     def granted(self, condition: Condition | None, mask: int, yes: frozenset[str]) -> tuple[int, str]:
@@ -164,7 +166,7 @@ def _principal(principal: Principal) -> dict[str, object]:
     }
 
 
-def of_call(call: Call, model: str, requested: str = "") -> dict[str, Any]:
+def of_call(call: Call, model: str) -> dict[str, Any]:
     """The `call` binding for one model. Absent: `args` and `tool` but on a tool call; what is not known raises when read."""
     bound: dict[str, Any] = {
         "id": call.id,
@@ -173,7 +175,7 @@ def of_call(call: Call, model: str, requested: str = "") -> dict[str, Any]:
         "dialect": call.dialect,
         "target": call.target,
         "model": model,
-        "requested_model": requested or call.target,
+        "requested_model": call.asked or call.target,
         "upstreams": [member.upstream for member in call.members],
         "stream": call.stream,
         "tokens": call.tokens,
@@ -224,7 +226,6 @@ def views(
     now: float,
     people: People,
     reply: Mapping[str, object] | None = None,
-    requested: str = "",
 ) -> View | Views:
     """What conditions see; one view per model where they can tell models apart. `now` is Unix seconds."""
     roots = candidates.roots
@@ -240,9 +241,9 @@ def views(
     if len(candidates.groups) == 1:
         ((mask, model),) = candidates.groups
         if "call" in roots:
-            shared["call"] = of_call(call, model, requested)
+            shared["call"] = of_call(call, model)
         return View(shared, mask)
-    return Views(tuple(View({**shared, "call": of_call(call, model, requested)}, mask) for mask, model in candidates.groups))
+    return Views(tuple(View({**shared, "call": of_call(call, model)}, mask) for mask, model in candidates.groups))
 
 
 OPEN = ("id", "dialect", "stream", "tokens", "bytes", "params")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sidecar.errors import CannotCarry
 from sidecar.evaluate import combine
 from sidecar.evaluate.identity import identify, own
+from sidecar.evaluate.lattice import LIVE
 from sidecar.evaluate.policies import apply_policies
 from sidecar.evaluate.quotas import reserve_quota
 from sidecar.evaluate.rbac import authorize
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sidecar.call import Call, Outgoing
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.decision import Decision
+    from sidecar.evaluate.lattice import Counting
     from sidecar.evaluate.state import Stage
     from sidecar.need import Steps
     from sidecar.principal import Presented, Principal
@@ -48,15 +50,17 @@ def decide(
     decision_id: str,
     principal: Principal | None = None,
     reserve: bool = True,
+    counting: Counting = LIVE,
     clock: Callable[[], int] | None = None,
 ) -> Steps[Decision]:
     """Decide one call. `now` is Unix seconds; a `principal` that is given is not verified again.
 
-    `reserve` False spends no quota (a stream that is decided again). `clock` gives nanoseconds for `Decision.timings`; without
+    `reserve` False spends no quota (a stream that is decided again). `counting`: how a condition counts that reads what is not
+    known (`lattice.py`). `clock` gives nanoseconds for `Decision.timings`; without
     it there are none. The Decision holds a Permit or a Refusal, but for `models`, whose answer is ours: an allow without a permit.
     """
     resolved = snapshot.resolve(call, codec.family)
-    state = State(snapshot, resolved, presented, codec=codec, now=now, id=decision_id, principal=principal, reserving=reserve)
+    state = State(snapshot, resolved, presented, codec=codec, now=now, id=decision_id, principal=principal, reserving=reserve, counting=counting)
     if clock is not None:
         state.laps = [("start", clock())]
     for stage in LADDER:

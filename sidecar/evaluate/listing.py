@@ -36,7 +36,7 @@ def anything(snapshot: Snapshot, principal: Principal, asked: str, *, family: st
 def perhaps(snapshot: Snapshot, principal: Principal, name: str, *, family: str, operation: str, now: float) -> bool:
     """Whether some call of this operation to this name may be allowed."""
     call = snapshot.resolve(Call(id="", protocol="llm", operation=operation, dialect="", target=name.casefold()), family)
-    candidates = snapshot.candidates(call, principal.subjects)
+    candidates = snapshot.candidates(call, principal, listing=True)
     terms = Terms(snapshot.settings.default.effect == "allow")
     if not call.members or not possible(candidates, terms):
         return False

@@ -30,10 +30,10 @@ def apply_policies(state: State) -> Steps[Refusal | None]:
     """Weigh every candidate; the survivors are the members that every layer allows and every route label admits."""
     principal, candidates = state.known()
     views = state.views = bindings.views(state.call, principal, candidates, now=state.now, people=state.snapshot.people)
-    verdict = lattice.weigh(candidates, views, now=state.now, terms=terms(state, OURS))
+    verdict = lattice.weigh(candidates, views, now=state.now, terms=terms(state, OURS), counting=state.counting)
     state.others += verdict.others
     if candidates.audits:
-        state.would += would_be(candidates, views, state.now)
+        state.would += would_be(candidates, views, state.now, state.counting)
     if verdict.denied:
         no = _denied(state, verdict.denied)
         return _hidden(state, principal) or no

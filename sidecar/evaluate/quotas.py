@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.decision import NONE
 from sidecar.evaluate import combine
-from sidecar.evaluate.lattice import LIVE
 from sidecar.expr import UNKNOWN, Fault
 from sidecar.need import Exhausted, Level, Reservation, Reserve, Unavailable, reserve
 
@@ -29,6 +28,7 @@ GENERATES = frozenset({"chat"})
 """Operations whose answer is counted in output tokens."""
 BOUNDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """Names under which rules cap the output."""
+METERED = ("input_tokens", "output_tokens", "tokens", "cost_usd")
 ONE: dict[str, float | None] = {"requests": 1.0, "concurrency": 1.0}
 GIVEN_BACK = {"requests": 1.0, "input_tokens": 0.0, "output_tokens": 0.0, "tokens": 0.0, "cost_usd": 0.0, "concurrency": 0.0}
 
@@ -48,13 +48,16 @@ class Asked(NamedTuple):
 def reserve_quota(state: State) -> Steps[Refusal | None]:
     """Take from all counters at once, or refuse."""
     _, candidates = state.known()
-    if not candidates.quotas or not state.reserving:
+    if not candidates.quotas:
+        return None
+    if not state.reserving:
+        state.facts["quota"] = "spared"
         return None
     asked: list[Asked] = []
     bill: Bill = ONE
     views = state.seen()
     for quota in candidates.quotas:
-        if quota.condition is not None and views.test(quota.condition) not in LIVE.no:
+        if quota.condition is not None and views.test(quota.condition) not in state.counting.no:
             continue
         if bill is ONE and quota.metered:
             bill = bound(state)
@@ -66,8 +69,8 @@ def reserve_quota(state: State) -> Steps[Refusal | None]:
     if isinstance(answer, Unavailable):
         return _unavailable(state, asked, answer)
     if isinstance(answer, Exhausted):
-        return _exhausted(state, asked, answer)
-    state.facts["quota"] = "granted"
+        return _exhausted(state, asked, answer, bill)
+    _note(state, "granted", asked, bill)
     state.reservation, state.levels = answer.token, answer.levels
     _warn(state, asked)
     return None
@@ -171,7 +174,10 @@ def key_of(quota: QuotaRule, view: View) -> str | None:
     text = ""
     for part in quota.keys:
         value = view.value(part)
-        if value is None or value == "" or value is UNKNOWN or isinstance(value, Fault):
+        if value is UNKNOWN:
+            text += "|?"  # only where a recorded call is decided again: what the store said is on record, whatever the key was
+            continue
+        if value is None or value == "" or isinstance(value, Fault):
             return None
         words = value if type(value) is str else f"{type(value).__name__} {value!r}"
         text += f"|{len(words)}{'=' if type(value) is str else ':'}{words}"
@@ -179,6 +185,15 @@ def key_of(quota: QuotaRule, view: View) -> str | None:
 
 
 # ---------------------------------------------------------------- answers
+
+
+def _note(state: State, answer: str, asked: list[Asked], bill: Bill) -> None:
+    """For the record: what the store said, of which quotas, and to which amounts. Enough to know what it says to the same question again."""
+    facts = state.facts
+    facts["quota"] = answer
+    facts["quotas"] = list(dict.fromkeys([one.quota.identity for one in asked]))
+    if bill is not ONE:
+        facts["bill"] = {metric: bill[metric] for metric in METERED}
 
 
 def _untold(state: State, quota: QuotaRule) -> Refusal:
@@ -198,10 +213,10 @@ def _unavailable(state: State, asked: list[Asked], answer: Unavailable) -> Refus
     return None
 
 
-def _exhausted(state: State, asked: list[Asked], answer: Exhausted) -> Refusal:
-    state.facts["quota"] = "exhausted"
+def _exhausted(state: State, asked: list[Asked], answer: Exhausted, bill: Bill) -> Refusal:
     state.levels = answer.levels or (answer.level,)
     quota = next((one.quota for one in asked if one.item.counter == answer.level.counter), asked[0].quota)
+    _note(state, "exhausted", [one for one in asked if one.quota is quota], bill)
     state.determine(quota.reasons["exhausted"])
     return combine.exhausted(answer, state.id, state.now)
 

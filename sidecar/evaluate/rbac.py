@@ -29,7 +29,7 @@ def authorize(state: State) -> Steps[Refusal | None]:
         return combine.unknown_model(state.id)
     if state.principal is None:
         raise RuntimeError("`authorize` stands before `identify`")
-    candidates = state.candidates = snapshot.candidates(call, state.principal.subjects)
+    candidates = state.candidates = snapshot.candidates(call, state.principal)
     state.survivors = possible(candidates, terms(state))
     if state.survivors:
         return None
@@ -45,7 +45,7 @@ def note_audits(state: State, principal: Principal) -> None:
     candidates = state.candidates
     if candidates is not None and candidates.audits:
         views = bindings.views(state.call, principal, candidates, now=state.now, people=state.snapshot.people)
-        state.would += would_be(candidates, views, state.now)
+        state.would += would_be(candidates, views, state.now, state.counting)
 
 
 def terms(state: State, housekeeping: frozenset[str] = HOUSEKEEPING) -> Terms:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sidecar.decision import NONE, Decision, Reason, Refusal
 from sidecar.evaluate import bindings, combine, lattice, obligations, tools
 from sidecar.evaluate.audits import would_be
-from sidecar.evaluate.lattice import Terms
+from sidecar.evaluate.lattice import LIVE, Counting, Terms
 
 if TYPE_CHECKING:
     from sidecar.call import Call, Tool
@@ -33,21 +33,23 @@ class ReplyFacts(NamedTuple):
     tool_calls: tuple[str, ...] = ()
 
 
-def judge_tool(snapshot: Snapshot, call: Call, principal: Principal, tool: Tool, *, now: float, decision_id: str) -> Decision:
+def judge_tool(snapshot: Snapshot, call: Call, principal: Principal, tool: Tool, *, now: float, decision_id: str, counting: Counting = LIVE) -> Decision:
     """May this proposal be shown? `call` is the decided one. Of what rules demand, only `label` and `warn` can be done here; the rest is a no."""
-    weighed = tools.weigh(snapshot, call, principal, tool, now)
+    weighed = tools.weigh(snapshot, call, principal, tool, now, counting=counting)
     return _decision(snapshot, weighed, principal, now=now, id=decision_id)
 
 
-def judge_reply(snapshot: Snapshot, call: Call, principal: Principal, facts: ReplyFacts, *, now: float, decision_id: str, complete: bool) -> Decision:
+def judge_reply(
+    snapshot: Snapshot, call: Call, principal: Principal, facts: ReplyFacts, *, now: float, decision_id: str, complete: bool, counting: Counting = LIVE
+) -> Decision:
     """May this reply be shown? `complete` False is the head of a stream: rules that read its end are left for the end."""
-    candidates = snapshot.candidates(call, principal.subjects, "response")
+    candidates = snapshot.candidates(call, principal, "response")
     if not complete:
         candidates = early(candidates)
     reply = {"status": facts.status, "finish": facts.finish, "tokens": facts.tokens, "tool_calls": facts.tool_calls}
     views = bindings.views(call, principal, candidates, now=now, people=snapshot.people, reply=reply)
-    verdict = lattice.weigh(candidates, views, now=now, terms=RELEASED)
-    would = would_be(candidates, views, now) if candidates.audits else []
+    verdict = lattice.weigh(candidates, views, now=now, terms=RELEASED, counting=counting)
+    would = would_be(candidates, views, now, counting) if candidates.audits else []
     weighed = tools.Weighed(call, candidates, verdict, would, not verdict.denied)
     return _decision(snapshot, weighed, principal, now=now, id=decision_id)
 
@@ -66,18 +68,18 @@ def has_rules(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     """Whether any response rule, enforced or not, may have something to say."""
     if not snapshot.judges_replies:
         return False
-    candidates = snapshot.candidates(call, principal.subjects, "response")
+    candidates = snapshot.candidates(call, principal, "response")
     return bool(candidates.audits) or any(part.denies or part.demands for part in candidates.layers)
 
 
 def audits_end(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     """Whether an audited response rule reads what only the end tells. It holds nothing back, so a stream is judged once more at its end."""
-    return snapshot.judges_replies and any(rule.late for rule, _ in snapshot.candidates(call, principal.subjects, "response").audits)
+    return snapshot.judges_replies and any(rule.late for rule, _ in snapshot.candidates(call, principal, "response").audits)
 
 
 def needs_buffer(snapshot: Snapshot, call: Call, principal: Principal) -> bool:
     """Whether a stream must be held to its end: an enforced response rule with `buffer: true` may match."""
-    return snapshot.judges_replies and snapshot.candidates(call, principal.subjects, "response").buffer
+    return snapshot.judges_replies and snapshot.candidates(call, principal, "response").buffer
 
 
 def _decision(snapshot: Snapshot, weighed: tools.Weighed, principal: Principal, *, now: float, id: str) -> Decision:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidecar.compiler.rules import Rule
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.evaluate.bindings import View, Views
+    from sidecar.evaluate.lattice import Counting
     from sidecar.need import Level
     from sidecar.principal import Presented, Principal
     from sidecar.segment import Edit
@@ -27,7 +28,7 @@ class State:
     """One decision under way. `survivors` are the bits of `call.members` that may still serve."""
 
     __slots__ = (
-        "audited", "call", "candidates", "codec", "edits", "facts", "id", "laps", "levels", "now", "obligations", "others", "owing", "presented",
+        "audited", "call", "candidates", "codec", "counting", "edits", "facts", "id", "laps", "levels", "now", "obligations", "others", "owing", "presented",
         "principal", "reasons", "reservation", "reserving", "snapshot", "survivors", "views", "would",
     )  # fmt: skip
 
@@ -54,6 +55,7 @@ class State:
     reservation: str
     levels: tuple[Level, ...]
     reserving: bool
+    counting: Counting
     audited: bool
     laps: list[tuple[str, int]]
     """(stage, clock at its end), after the start."""
@@ -69,6 +71,7 @@ class State:
         id: str,
         principal: Principal | None,
         reserving: bool,
+        counting: Counting,
     ) -> None:
         self.snapshot = snapshot
         self.call = call
@@ -78,6 +81,7 @@ class State:
         self.id = id
         self.principal = principal
         self.reserving = reserving
+        self.counting = counting
         self.candidates = None
         self.views = None
         self.survivors = 0

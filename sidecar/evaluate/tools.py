@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sidecar.call import Call, Tool
 from sidecar.evaluate import bindings, combine, lattice
 from sidecar.evaluate.audits import would_be
-from sidecar.evaluate.lattice import Terms, Verdict
+from sidecar.evaluate.lattice import LIVE, Counting, Terms, Verdict
 
 if TYPE_CHECKING:
     from sidecar.compiler.candidates import Candidates
@@ -32,14 +32,14 @@ class Weighed(NamedTuple):
     released: bool
 
 
-def weigh(snapshot: Snapshot, call: Call, principal: Principal, tool: Tool, now: float) -> Weighed:
+def weigh(snapshot: Snapshot, call: Call, principal: Principal, tool: Tool, now: float, *, counting: Counting = LIVE) -> Weighed:
     """Judge one tool of a call. Every model that may propose it must be allowed to."""
     judged = as_call(snapshot, call, tool)
-    candidates = snapshot.candidates(judged, principal.subjects)
-    views = bindings.views(judged, principal, candidates, now=now, people=snapshot.people, requested=call.target)
+    candidates = snapshot.candidates(judged, principal)
+    views = bindings.views(judged, principal, candidates, now=now, people=snapshot.people)
     free = snapshot.settings.default.tool_call == "allow"
-    verdict = lattice.weigh(candidates, views, now=now, terms=Terms(default_allow=free, listed=not free))
-    would = would_be(candidates, views, now) if candidates.audits else []
+    verdict = lattice.weigh(candidates, views, now=now, terms=Terms(default_allow=free, listed=not free), counting=counting)
+    would = would_be(candidates, views, now, counting) if candidates.audits else []
     return Weighed(judged, candidates, verdict, would, verdict.survivors == candidates.everyone)
 
 
@@ -57,11 +57,13 @@ def as_call(snapshot: Snapshot, call: Call, tool: Tool) -> Call:
         stream=call.stream,
         params=call.params,
         tool=tool,
+        refs=call.refs,
         members=call.members,
         tokens=call.tokens,
         bytes=call.bytes,
         source=call.source,
         trace=call.trace,
+        asked=call.target,
     )
 
 
@@ -76,7 +78,7 @@ def of_server(tool: Tool, servers: frozenset[str]) -> Tool:
 def offered(state: State, principal: Principal) -> Refusal | None:
     """Judge the tools that the provider would run itself: one that is denied denies the request; what their rules demand, it owes."""
     for tool in state.call.tools:
-        weighed = weigh(state.snapshot, state.call, principal, tool, state.now)
+        weighed = weigh(state.snapshot, state.call, principal, tool, state.now, counting=state.counting)
         state.would += weighed.would
         state.others += weighed.verdict.others
         if not weighed.released:

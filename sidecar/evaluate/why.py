@@ -13,6 +13,8 @@ from sidecar.decision import NONE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sidecar.compiler.candidates import Candidates
+    from sidecar.compiler.rules import Rule
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.decision import Decision, Obligations, Reason
 
@@ -27,7 +29,9 @@ def tree(snapshot: Snapshot, decision: Decision) -> dict[str, Any]:
         "principal": decision.principal.id if decision.principal is not None else None,
         "call": {"operation": call.operation, "target": call.target, "members": [member.name for member in call.members]},
         "by": list(decision.by),
-        "refusal": {"kind": refusal.kind, "status": refusal.status, "code": refusal.code, "message": refusal.message} if refusal is not None else None,
+        "refusal": {"kind": refusal.kind, "status": refusal.status, "code": refusal.code, "message": refusal.message, "help": refusal.help}
+        if refusal is not None
+        else None,
         "survivors": [member.name for member in decision.permit.members] if decision.permit is not None else [],
         "rules": [reason_of(reason) for reason in (*decision.reasons, *unread(snapshot, decision))],
         "would": [reason_of(reason) for reason in decision.would],
@@ -54,10 +58,14 @@ def obligations_of(owed: Obligations) -> dict[str, Any]:
 
 
 def unread(snapshot: Snapshot, decision: Decision) -> Iterable[Reason]:
-    """Candidates whose conditions were not read, because something stricter had decided."""
+    """Candidates whose conditions were not read, because something stricter had decided or, with `false`, a guard had told already."""
     if decision.principal is None or not (decision.call.members or decision.call.operation in {"models", "tool_call"}):
         return []
-    candidates = snapshot.candidates(decision.call, decision.principal.subjects)
-    rules = [rule for part in candidates.layers for rule in (*part.denies, *part.demands, *(allow for allow, _ in part.allows))]
-    read = {(reason.layer, reason.rule) for reason in decision.reasons}
-    return [rule.reasons["unread"] for rule in rules if (rule.layer, rule.name) not in read]
+    read = {(reason.layer, reason.rule, reason.where) for reason in decision.reasons}
+    asked = {id(rule) for rule in _rules(snapshot.candidates(decision.call, decision.principal))}
+    rest = [rule for rule in _rules(snapshot.matched(decision.call, decision.principal)) if (rule.layer, rule.name, rule.where) not in read]
+    return [rule.reasons["unread" if id(rule) in asked else "false"] for rule in rest]
+
+
+def _rules(candidates: Candidates) -> list[Rule]:
+    return [rule for part in candidates.layers for rule in (*part.denies, *part.demands, *(allow for allow, _ in part.allows))]

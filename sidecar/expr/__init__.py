@@ -4,23 +4,27 @@
     program({"call": {"tokens": 12}})      # True, False, Fault(message) or UNKNOWN; never raises
 
 The way of an expression: `lexer` → `parser` → `tree` → `check` (types; everything wrong is an error before anything runs)
-→ `closures` (with `access`, `compare`, `folds`) → `program`. Beside it: `types` and `values`, the two sides of a value;
-`functions`, the table of what can be called; `environment`, what the product's conditions see.
+→ `closures` (with `access`, `binds`, `compare`, `constancy`, `folds`, `literals`, `meter`) → `program`. Beside it: `types` and
+`values`, the two sides of a value; `functions`, the table of what can be called; `environment`, what the product's conditions
+see; `trace` and `shown`, what each part of an expression gave, for people; `pins`, what an index can use.
 
 It does not know documents, calls or time: bindings come in, a value goes out.
 """
 
 from sidecar.expr.closures import VARYING
 from sidecar.expr.declarations import Declarations
+from sidecar.expr.pins import Pin
 from sidecar.expr.problems import ExprError, Problem
 from sidecar.expr.program import Program, compile  # noqa: A004 the verb of DESIGN.md
 from sidecar.expr.types import (
     BOOL,
     BYTES,
+    CIDR,
     DOUBLE,
     DURATION,
     DYN,
     INT,
+    IP,
     NULL,
     STRING,
     TIMESTAMP,
@@ -37,10 +41,12 @@ from sidecar.expr.values import UNKNOWN, Duration, Fault, Timestamp, Uint
 __all__ = [
     "BOOL",
     "BYTES",
+    "CIDR",
     "DOUBLE",
     "DURATION",
     "DYN",
     "INT",
+    "IP",
     "NULL",
     "STRING",
     "TIMESTAMP",
@@ -52,6 +58,7 @@ __all__ = [
     "ExprError",
     "Fault",
     "Field",
+    "Pin",
     "Problem",
     "Program",
     "Record",

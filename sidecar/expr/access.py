@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sidecar.expr.values import MISSING, NONE, UNKNOWN, EvalError, Maybe, UnknownReached, find, kind, to_timestamp
+from sidecar.expr.values import MISSING, NONE, UNKNOWN, EvalError, Maybe, UnknownReached, find, kind, no_overload, to_timestamp
 
 Run = Callable[[Any], Any]
 """What an expression becomes: takes the frame (variables by name, macro variables by slot), gives a value, raises `values.FAILURES`."""
@@ -206,3 +206,20 @@ def _at(value: Any, key: Any, what: str) -> Any:
 def as_timestamp(read: Run) -> Run:
     """A declared timestamp may be bound as a datetime or as Unix seconds."""
     return lambda frame: to_timestamp(read(frame))
+
+
+def alternative(optional: Run, other: Run, *, whole: bool) -> Run:
+    """`optional.orValue(other)`, or with `whole` `.or`: the other is run only where it is needed."""
+
+    def run(frame: Any) -> Any:
+        found = optional(frame)
+        if type(found) is not Maybe:
+            raise no_overload("or" if whole else "orValue", found)
+        if found.value is MISSING:
+            found = other(frame)
+            if whole and type(found) is not Maybe:
+                raise no_overload("or", NONE, found)
+            return found
+        return found if whole else found.value
+
+    return run

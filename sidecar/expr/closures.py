@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr import access, compare, folds, tree
-from sidecar.expr.values import FAILURES, MISSING, NONE, EvalError, Maybe, TypeValue, kind, no_overload
+from sidecar.expr import access, binds, compare, constancy, folds, literals, meter, tree
+from sidecar.expr.values import FAILURES, EvalError, Exhausted, TypeValue, kind, no_overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sidecar.expr.types import Type
 
 _FOLDING: Final = 1000
-"""Iterations that the evaluation at load may take for one node."""
+"""Iterations, and units of work, that the evaluation at load may take for one node."""
+_PAGE: Final = 1024
+"""Characters of a macro that one iteration pays for once."""
 _SIGNS: Final = {f"_{sign}_": sign for sign in ("<", "<=", ">", ">=", "==", "!=")}
 
 
@@ -44,26 +46,41 @@ class Code(NamedTuple):
 
 def build(root: tree.Node, checked: Checked) -> Code:
     """The closure of the whole expression."""
-    return _Builder(checked).build(root)
+    return Builder(checked).build(root)
 
 
-class _Builder:
+class Builder:
+    """Makes closures of nodes. `trace` watches them by taking its place."""
+
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
+        self.metered = checked.metered
+        self.constant: set[tree.Node] = set()
+        """The nodes built so far that have a value whatever the frame."""
+        self.late: dict[int, Run] = {}
+        """Readers of the variables of `cel.bind`, by slot."""
 
     def type(self, node: tree.Node) -> Type:
         return self.checked.types[node]
 
     def build(self, node: tree.Node) -> Code:
         if isinstance(node, tree.Constant):
+            self.constant.add(node)
             return _constant(node.value)
         run = self.make(node)
+        if not self.may_fold(node):
+            return Code(run)
         # Absence is an error and errors are only outweighed by what holds whatever they are, so a value that comes out of
         # an empty frame comes out of every frame.
         try:
-            return _constant(run({folds.BUDGET: _FOLDING}))
-        except FAILURES:
+            code = _constant(run({folds.BUDGET: _FOLDING, meter.WORK: _FOLDING}))
+        except (*FAILURES, Exhausted):
             return Code(run)
+        self.constant.add(node)
+        return code
+
+    def may_fold(self, node: tree.Node) -> bool:
+        return constancy.may_fold(node, self.checked, self.constant)
 
     def run(self, node: tree.Node) -> Run:
         return self.build(node).run
@@ -79,13 +96,15 @@ class _Builder:
             case tree.Call():
                 return self.call(node)
             case tree.Listing():
-                return _listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
+                made = literals.listing([(self.run(item), i in node.optionals) for i, item in enumerate(node.items)])
+                return meter.built(made, len(node.items)) if self.metered else made
             case tree.Mapped():
-                return _mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
+                made = literals.mapped([(self.run(k), self.run(v), i in node.optionals) for i, (k, v) in enumerate(node.entries)])
+                return meter.built(made, len(node.entries)) if self.metered else made
             case tree.Fold():
                 return self.fold(node)
             case tree.Bind():
-                return _bind(node.macro, self.checked.slots[node][0], self.run(node.value), self.run(node.body))
+                return self.bind(node)
         raise TypeError(type(node).__name__)  # pragma: no cover - the cases above are all there are
 
     # ------------------------------------------------------------ reading
@@ -100,7 +119,7 @@ class _Builder:
     def chain(self, node: tree.Node) -> Run | None:
         """One closure for `variable.name.name`, where all of it is plain."""
         names: list[str] = []
-        while not isinstance(node, tree.Ident):
+        while not isinstance(node, tree.Ident) and node not in self.checked.refs:
             match node:
                 case tree.Select(mode="plain", operand=operand, field=name):
                     pass
@@ -113,11 +132,13 @@ class _Builder:
             names.append(name)
             node = operand
         ref = self.checked.refs.get(node)
+        if ref in self.late:
+            return None
         return access.chain(ref, tuple(reversed(names))) if isinstance(ref, str | int) and type(ref) is not TypeValue else None
 
     def step(self, node: tree.Ident | tree.Select | tree.Index) -> Run:
-        if isinstance(node, tree.Ident):  # pragma: no cover - a name with a problem never gets here
-            raise TypeError(node.name)
+        if isinstance(node, tree.Ident):
+            return self.late[self.checked.refs[node]]
         holder = self.run(node.operand)
         through = self.type(node.operand).kind == "optional"
         if isinstance(node, tree.Index):
@@ -133,13 +154,17 @@ class _Builder:
 
     def truth(self, node: tree.Node) -> Run:
         """A closure that gives true or false and nothing else: only what comes from a binding has to be looked at."""
-        run = self.run(node)
+        return self.truth_of(node, self.build(node))
+
+    def truth_of(self, node: tree.Node, code: Code) -> Run:
+        if type(code.constant) is bool:
+            return code.run
         match node:
             case tree.Logic() | tree.Select(mode="test") | tree.Fold(macro="all" | "exists" | "exists_one"):
-                return run
+                return code.run
             case tree.Call() if all(o.result.kind == "bool" for o in self.checked.calls[node].overloads):
-                return run
-        return _strict(run)
+                return code.run
+        return _strict(code.run)
 
     def logic(self, node: tree.Logic) -> Run:
         decisive = node.op == "||"
@@ -149,20 +174,22 @@ class _Builder:
         runs = tuple(self.truth_of(term, code) for term, code in terms)
         return _pair(runs[0], runs[1], decisive) if len(runs) == 2 else _chain(runs, decisive)
 
-    def truth_of(self, node: tree.Node, code: Code) -> Run:
-        return code.run if type(code.constant) is bool else self.truth(node)
-
     # ------------------------------------------------------------ calls
 
     def call(self, node: tree.Call) -> Run:
         resolution = self.checked.calls[node]
         codes = [self.build(a) for a in resolution.args]
-        special = self.special(node.function, resolution, codes)
+        special = self.special(node.function, resolution, codes) if codes else None
         if special is not None:
             return special
         if resolution.prepared is not None:
-            return _prepared(resolution, codes[:-1])
-        apply = resolution.overloads[0].apply if resolution.definite else _dispatch(resolution)
+            return _prepared(resolution, [meter.weighed(code.run) if self.metered else code.run for code in codes[:-1]])
+        first = resolution.overloads[0]
+        if self.metered and first.fuelled:
+            return meter.fuelled(first.apply if resolution.definite else _dispatch_fuelled(resolution), [code.run for code in codes])
+        apply = first.apply if resolution.definite else _dispatch(resolution)
+        if self.metered and any(o.walks for o in resolution.overloads):
+            return meter.call(apply, [code.run for code in codes], builds=any(o.builds for o in resolution.overloads))
         return _apply(apply, codes)
 
     def special(self, function: str, resolution: Resolution, codes: list[Code]) -> Run | None:
@@ -171,41 +198,63 @@ class _Builder:
             return self.compared(_SIGNS[function], resolution, codes)
         if function == "@in":
             return self.membership(resolution, codes)
+        if function in ("or", "orValue"):
+            return access.alternative(codes[0].run, codes[1].run, whole=function == "or")
         if resolution.definite and len(codes) == 2 and type(codes[1].constant) is str:
+            if self.metered and function == "contains":
+                return meter.contains(codes[0].run, codes[1].constant)
             return _text_test(function, codes[0].run, codes[1].constant)
         return None
 
     def compared(self, sign: str, resolution: Resolution, codes: list[Code]) -> Run | None:
         left, right = (self.type(a) for a in resolution.args)
         (a, _), (b, constant) = codes
-        if compare.same_order(left, right):
-            return compare.comparison(sign, a, b) if constant is VARYING else compare.with_constant(sign, a, constant)
+        if compare.same_order(left, right, constant):
+            if constant is not VARYING:
+                return compare.with_constant(sign, a, constant)
+            if not self.metered or left.kind not in ("string", "bytes"):
+                return compare.comparison(sign, a, b)
+        if left.kind == "dyn" and compare.is_exact(constant):
+            return compare.number_with_constant(sign, a, constant, _dispatch(resolution))
         if sign not in ("==", "!="):
             return None
         # a text is equal to nothing but a text, in Python as in CEL
-        return compare.with_constant(sign, a, constant) if type(constant) is str else compare.equality(a, b, negated=sign == "!=")
+        if type(constant) is str:
+            return compare.with_constant(sign, a, constant)
+        equality = meter.equality if self.metered else compare.equality
+        return equality(a, b, negated=sign == "!=")
 
     def membership(self, resolution: Resolution, codes: list[Code]) -> Run | None:
         (value, _), (items, constant) = codes
         if type(constant) is list and all(type(c) is str for c in constant):
             return compare.among(value, frozenset(constant))
         left, right = (self.type(a) for a in resolution.args)
-        if left.kind == "string" and right.kind == "list" and right.params[0].kind == "string":
+        if left.kind == "string" and right.kind == "list" and right.params[0].kind == "string" and not self.metered:
             return compare.word_in_list(value, items)
         return None
 
     # ------------------------------------------------------------ macros
 
+    def bind(self, node: tree.Bind) -> Run:
+        (slot,), value = self.checked.slots[node], self.run(node.value)
+        if node.macro != "bind":
+            return binds.over_optional(node.macro, slot, value, self.run(node.body))
+        self.late[slot] = binds.late(slot, value)
+        return binds.bind(slot, self.run(node.body))
+
     def fold(self, node: tree.Fold) -> Run:
         slots = self.checked.slots[node]
         always: Run = _constant(True).run
         own = access.chain(slots[0], ())
-        parts = folds.Parts(self.run(node.over), slots, self.truth(node.test) if node.test else always, self.run(node.body) if node.body else own)
+        test, body = self.truth(node.test) if node.test else always, self.run(node.body) if node.body else own
+        parts = folds.Parts(self.run(node.over), slots, test, body, weight=1 + (node.end - node.over.end) // _PAGE)
         match node.macro:
             case "all" | "exists":
                 return folds.seek(parts, node.macro == "exists")
             case "exists_one":
                 return folds.exactly_one(parts)
+            case "sortBy":
+                return folds.sort_by(parts)
             case "transformMap":
                 return folds.to_map(parts)
             case "transformMapEntry":
@@ -292,12 +341,14 @@ def _text_test(function: str, text: Run, part: str) -> Run | None:
     return None
 
 
-def _prepared(resolution: Resolution, codes: list[Code]) -> Run:
+def _prepared(resolution: Resolution, runs: list[Run]) -> Run:
     """A call whose last argument went into the function at load; these have one argument left."""
     test, overload = resolution.prepared, resolution.overloads[0]
-    if test is None or len(codes) != 1:  # pragma: no cover - no such overload is in the table
+    if test is None or len(runs) > 1:  # pragma: no cover - no such overload is in the table
         raise TypeError(overload.name)
-    run, wanted = codes[0].run, overload.params[0].kind
+    if not runs:
+        return lambda _: test()
+    run, wanted = runs[0], overload.params[0].kind
     if resolution.definite:
         return lambda frame: test(run(frame))
 
@@ -324,6 +375,12 @@ def _dispatch(resolution: Resolution) -> Callable[..., Any]:
     return run
 
 
+def _dispatch_fuelled(resolution: Resolution) -> Callable[..., Any]:
+    """The same for functions that take `fuel`; `in` looks at its values itself."""
+    first = resolution.overloads[0]
+    return first.apply if first.name == "@in" else lambda *values, fuel: _choose(resolution, values)(*values, fuel=fuel)
+
+
 def _choose(resolution: Resolution, values: tuple[Any, ...]) -> Callable[..., Any]:
     kinds = [kind(v) for v in values]
     for overload in resolution.overloads:
@@ -331,51 +388,3 @@ def _choose(resolution: Resolution, values: tuple[Any, ...]) -> Callable[..., An
         if all(p.kind in ("dyn", "param", k) for p, k in zip(params, kinds, strict=True)):
             return overload.apply
     raise no_overload(resolution.overloads[0].name.strip("_@"), *values)
-
-
-def _listing(items: list[tuple[Run, bool]]) -> Run:
-    if not any(optional for _, optional in items):
-        runs = tuple(run for run, _ in items)
-        return lambda frame: [run(frame) for run in runs]
-
-    def run(frame: Any) -> list[Any]:
-        made = [(item(frame), optional) for item, optional in items]
-        return [_inside(v) if optional else v for v, optional in made if not (optional and v is NONE)]
-
-    return run
-
-
-def _mapped(entries: list[tuple[Run, Run, bool]]) -> Run:
-    def run(frame: Any) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
-        for key, value, optional in entries:
-            name, found = key(frame), value(frame)
-            if optional:
-                found = _inside(found)
-            if found is not MISSING:
-                folds.put(made, name, found)
-        return made
-
-    return run
-
-
-def _inside(value: Any) -> Any:
-    if type(value) is not Maybe:
-        raise EvalError(f"`?` takes an optional value, not `{kind(value)}`")
-    return value.value
-
-
-def _bind(macro: str, slot: int, value: Run, body: Run) -> Run:
-    def bind(frame: Any) -> Any:
-        frame[slot] = value(frame)
-        return body(frame)
-
-    def over_optional(frame: Any) -> Any:
-        found = value(frame)
-        if _inside(found) is MISSING:
-            return NONE
-        frame[slot] = found.value
-        result = body(frame)
-        return Maybe(result) if macro == "optMap" else result
-
-    return bind if macro == "bind" else over_optional

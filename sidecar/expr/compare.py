@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.types import NUMERIC, ORDERED, Type
-from sidecar.expr.values import contains, equals
+from sidecar.expr.values import NUMBERS, contains, equals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sidecar.expr.access import Run
 
 
-def same_order(left: Type, right: Type) -> bool:
-    """Whether Python's operators do on these types what CEL's do."""
-    if left.kind in NUMERIC and right.kind in NUMERIC:
-        return True
-    return left.kind == right.kind and left.kind in ORDERED
+_WHOLE: Final = frozenset({"int", "uint"})
+_EXACT: Final = 2**53
+"""Below this every int is a double, so that CEL, which rounds an int beside a double, and Python, which does not, agree."""
+OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def is_exact(constant: Any) -> bool:
+    """Whether it is a number that Python and CEL compare alike with every other."""
+    return type(constant) in NUMBERS and abs(constant) < _EXACT
+
+
+def same_order(left: Type, right: Type, constant: Any = None) -> bool:
+    """Whether Python's operators do on these types what CEL's do; `constant` is the value of the right side, where it is known."""
+    if left.kind == right.kind or {left.kind, right.kind} <= _WHOLE:
+        return left.kind in ORDERED
+    return {left.kind, right.kind} <= NUMERIC and is_exact(constant)
 
 
 def comparison(sign: str, left: Run, right: Run) -> Run:
@@ -44,6 +63,17 @@ def with_constant(sign: str, left: Run, value: Any) -> Run:
         "!=": lambda a, c: lambda f: a(f) != c,
     }
     return make[sign](left, value)
+
+
+def number_with_constant(sign: str, left: Run, value: Any, otherwise: Callable[[Any, Any], Any]) -> Run:
+    """`left sign value` for a number `value`, where it shows only now what `left` is; `otherwise` has the answer for what is no number."""
+    compare = OPERATORS[sign]
+
+    def run(frame: Any) -> Any:
+        found = left(frame)
+        return compare(found, value) if type(found) in NUMBERS else otherwise(found, value)
+
+    return run
 
 
 def equality(left: Run, right: Run, *, negated: bool) -> Run:

@@ -46,17 +46,17 @@ SESSION: Final = _record("session", {"id": STRING, "labels": _WORDS, "calls": IN
 REPLY: Final = _record("reply", {"status": INT, "tokens": INT, "finish": STRING, "tool_calls": _WORDS})
 
 
-def _principal(claims: Mapping[str, Type]) -> Record:
+def _principal(claims: Mapping[str, Type] | None) -> Record:
     # declared claims are typed and never absent (DOCUMENTS.md, Identity): credentials/ fills in the defaults
     fields = {"id": STRING, "kind": STRING, "team": STRING, "groups": _WORDS, "roles": _WORDS, "actors": _WORDS}
-    return _record("principal", fields | {"claims": _record("claims", claims)})
+    return _record("principal", fields | {"claims": _ANYTHING if claims is None else _record("claims", claims)})
 
 
 PROPOSAL: Final = Record("call", {name: Field(field.type, optional=field.optional and name not in {"args", "tool"}) for name, field in CALL.fields.items()})
 """`call` where a document is about tool calls alone: they always have a tool, and arguments (unreadable ones are an error when read)."""
 
 
-def _common(claims: Mapping[str, Type], variables: Mapping[str, Type], call: Record = CALL) -> dict[str, Type]:
+def _common(claims: Mapping[str, Type] | None, variables: Mapping[str, Type], call: Record = CALL) -> dict[str, Type]:
     return {
         "call": call,
         "principal": _principal(claims),
@@ -67,15 +67,15 @@ def _common(claims: Mapping[str, Type], variables: Mapping[str, Type], call: Rec
     }
 
 
-def request_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type], *, proposals: bool = False) -> Declarations:
+def request_declarations(claims: Mapping[str, Type] | None, variables: Mapping[str, Type], *, proposals: bool = False) -> Declarations:
     """What a condition of phase `request` sees. `proposals`: the document matches `tool_call` alone, so `call.args` and `call.tool` are always there.
 
-    `claims`: the declared claims by name, never absent; `variables`: the document's own, typed by the programs that make
+    `claims`: the declared claims by name, never absent (None: nobody knows which there are); `variables`: the document's own, typed by the programs that make
     them (`Program.type`).
     """
-    return Declarations(_common(claims, variables, PROPOSAL if proposals else CALL), REQUEST, {"reply": RESPONSE})
+    return Declarations(_common(claims, variables, PROPOSAL if proposals else CALL), REQUEST, {"reply": RESPONSE}, uniform=True)
 
 
-def response_declarations(claims: Mapping[str, Type], variables: Mapping[str, Type]) -> Declarations:
+def response_declarations(claims: Mapping[str, Type] | None, variables: Mapping[str, Type]) -> Declarations:
     """What a condition of phase `response` sees: all that a request shows, and the reply."""
-    return Declarations(_common(claims, variables) | {"reply": REPLY}, RESPONSE)
+    return Declarations(_common(claims, variables) | {"reply": REPLY}, RESPONSE, uniform=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sidecar.expr.values import FAILURES, MISSING, EvalError, UnknownReached, find, kind
+from sidecar.expr.values import FAILURES, MISSING, EvalError, Exhausted, Pairs, UnknownReached, find, kind, sortable
 
 if TYPE_CHECKING:
     from sidecar.expr.access import Run
@@ -14,16 +15,18 @@ BUDGET: Final = -1
 """The frame's key of what is left; macro variables have keys from 0 up, variables have names."""
 ITERATIONS: Final = 10_000
 
-Pairs = Callable[[Any], Iterable[tuple[Any, Any]]]
-
 
 class Parts(NamedTuple):
-    """A macro, built: `over` its range, `slots` of its one or two variables, `test` and `body` where it has them."""
+    """A macro, built: `over` its range, `slots` of its one or two variables, `test` and `body` where it has them.
+
+    `weight` is what one iteration costs: more than one where the macro is more than a page of text.
+    """
 
     over: Run
     slots: tuple[int, ...]
     test: Run
     body: Run
+    weight: int = 1
 
 
 def worse(first: Exception | None, second: Exception) -> Exception:
@@ -34,10 +37,10 @@ def worse(first: Exception | None, second: Exception) -> Exception:
 
 
 def pay(frame: Any, size: int) -> None:
-    """Take `size` iterations from the budget. Raises EvalError when it is spent."""
+    """Take `size` iterations from the budget. Raises Exhausted when it is spent."""
     left = frame[BUDGET] - size
     if left < 0:
-        raise EvalError(f"more than {ITERATIONS} iterations")
+        raise Exhausted(f"more than {ITERATIONS} iterations")
     frame[BUDGET] = left
 
 
@@ -46,7 +49,7 @@ def _items(frame: Any, parts: Parts) -> Any:
     values = parts.over(frame)
     if type(values) is not list and kind(values) not in ("list", "map"):
         raise EvalError(f"a macro goes over a list or a map, not a `{kind(values)}`")
-    pay(frame, len(values))
+    pay(frame, len(values) * parts.weight)
     return values
 
 
@@ -129,28 +132,64 @@ def to_list(parts: Parts) -> Run:
 def to_map(parts: Parts) -> Run:
     """`transformMap`: the same keys (or positions), other values."""
     test, body, steps = parts.test, parts.body, _steps(parts)
-    return lambda frame: {key: body(frame) for key in steps(frame) if test(frame)}
+
+    def run(frame: Any) -> Mapping[Any, Any]:
+        found: Mapping[Any, Any] = {}
+        for key in steps(frame):
+            if test(frame):
+                found = put(found, key, body(frame))
+        return found
+
+    return run
 
 
 def to_entries(parts: Parts) -> Run:
     """`transformMapEntry`: the union of small maps; a key made twice is an error."""
     test, body, steps = parts.test, parts.body, _steps(parts)
 
-    def run(frame: Any) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
+    def run(frame: Any) -> Mapping[Any, Any]:
+        found: Mapping[Any, Any] = {}
         for _ in steps(frame):
             if test(frame):
-                for key, value in body(frame).items():
-                    put(found, key, value)
+                for key, value in _entries(body(frame)):
+                    found = put(found, key, value)
         return found
 
     return run
 
 
-def put(mapping: dict[Any, Any], key: Any, value: Any) -> None:
-    """Add an entry. Raises EvalError for a key that is there already (in Python's eyes: it holds True and 1 to be one), or cannot be."""
+def _entries(value: Any) -> Iterable[tuple[Any, Any]]:
+    if kind(value) != "map":
+        raise EvalError(f"`transformMapEntry` makes entries of a map, not a `{kind(value)}`")
+    return value.items()  # type: ignore[no-any-return]  # a map is a Mapping
+
+
+def put(mapping: Mapping[Any, Any], key: Any, value: Any) -> Mapping[Any, Any]:
+    """The mapping with one more entry; it is the same one unless it must be another kind. Raises EvalError for a key that is there already, or cannot be."""
     if kind(key) not in ("string", "int", "uint", "bool"):
         raise EvalError(f"a `{kind(key)}` cannot be a map key")
-    if find(mapping, key) is not MISSING or key in mapping:
+    if find(mapping, key) is not MISSING:
         raise EvalError("a map has the same key twice")
-    mapping[key] = value
+    if type(mapping) is dict and key not in mapping:
+        mapping[key] = value
+        return mapping
+    # a dict takes True for 1
+    found = mapping if isinstance(mapping, Pairs) else Pairs(mapping)
+    found.adding(key, value)
+    return found
+
+
+def sort_by(parts: Parts) -> Run:
+    """`sortBy`: the elements in the order of their keys."""
+    body, (slot,) = parts.body, parts.slots
+
+    def run(frame: Any) -> list[Any]:
+        values = _items(frame, parts)
+        if kind(values) != "list":
+            raise EvalError(f"`sortBy` goes over a list, not a `{kind(values)}`")
+        keys = []
+        for frame[slot] in values:
+            keys.append(body(frame))
+        return [value for _, value in sorted(zip(sortable(keys, "sortBy"), values, strict=True), key=itemgetter(0))]
+
+    return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.expr.aggregates import COLLECTION_FUNCTIONS
+from sidecar.expr.network import NETWORK_FUNCTIONS
 from sidecar.expr.numeric import NUMBER_FUNCTIONS
 from sidecar.expr.ours import OUR_FUNCTIONS
 from sidecar.expr.strings import TEXT_FUNCTIONS
@@ -24,5 +25,5 @@ def _by_name(*groups: tuple[Overload, ...]) -> Mapping[str, tuple[Overload, ...]
     return table
 
 
-FUNCTIONS: Final = _by_name(COLLECTION_FUNCTIONS, NUMBER_FUNCTIONS, TEXT_FUNCTIONS, TIME_FUNCTIONS, OUR_FUNCTIONS)
+FUNCTIONS: Final = _by_name(COLLECTION_FUNCTIONS, NUMBER_FUNCTIONS, TEXT_FUNCTIONS, TIME_FUNCTIONS, NETWORK_FUNCTIONS, OUR_FUNCTIONS)
 NAMESPACES: Final = frozenset(name.split(".")[0] for name in FUNCTIONS if "." in name)

@@ -1,4 +1,4 @@
-"""Source text to tokens, by the lexis of the CEL specification. Linear: each token has one pattern, chosen by how it begins."""
+"""Source text to tokens, by the lexis of the CEL specification. Linear: one pattern finds the next token, and how it begins tells its kind."""
 
 from __future__ import annotations
 
@@ -18,12 +18,24 @@ class Token(NamedTuple):
     end: int
 
 
-_SPACE = re.compile(r"(?:[ \t\r\n\f]+|//[^\n]*)*")
 _IDENT = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
-_QUOTED = re.compile(r"`([a-zA-Z0-9_.\-/ ]+)`")
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+[uU]?|(?:\d*\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)|\d+[uU]?")
-_OPERATOR = re.compile(r"&&|\|\||[=!<>]=|[-+*/%<>!?:.,()\[\]{}]")
-_TEXT_START = re.compile(r"([bB][rR]?|[rR][bB]?)?(\"\"\"|'''|\"|')")
+_NUMBER = r"0[xX][0-9a-fA-F]+[uU]?|(?:\d*\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)|\d+[uU]?"
+_OPERATOR = r"&&|\|\||[=!<>]=|[-+*/%<>!?:.,()\[\]{}]"
+_OPENING = r"([bB][rR]?|[rR][bB]?)?(\"\"\"|\'\'\'|\"|')"
+_SPACE = " \t\r\n\f"
+_NEXT = re.compile(
+    rf"""[{_SPACE}]*(?:
+      ("(?!"")[^"\\\r\n]*"|'(?!'')[^'\\\r\n]*')  # 1: a plain text, whole
+    | ({_OPENING})                                  # 2: the beginning of any other
+    | ({_IDENT.pattern})                           # 5
+    | (//[^\n]*)                                   # 6: a comment
+    | ({_OPERATOR}(?!(?<=\.)\d))                   # 7: `.5` is a number
+    | ({_NUMBER})                                  # 8
+    | `([a-zA-Z0-9_.\-/ ]+)`                       # 9: a quoted field
+    )""",
+    re.VERBOSE,
+)
+_PLAIN, _TEXT, _NAME, _COMMENT, _SIGN, _DIGITS, _FIELD = 1, 2, 5, 6, 7, 8, 9
 _TEXT_REST = {
     # (quote, raw): the rest of the literal up to its closing quote
     ('"', False): re.compile(r'(?:[^"\\\r\n]|\\[^\r\n])*"'),
@@ -43,36 +55,36 @@ _SURROGATES = range(0xD800, 0xE000)
 def tokens(source: str) -> list[Token]:
     """All tokens of the source, ending with one of kind `end`. Raises ExprError at the first that is none."""
     found: list[Token] = []
-    position = _skip(source, 0)
-    while position < len(source):
-        token = _next(source, position)
-        found.append(token)
-        position = _skip(source, token.end)
+    position = 0
+    while match := _NEXT.match(source, position):
+        group = match.lastindex or 0
+        start, position = match.span(group)
+        if group == _NAME:
+            found.append(Token("ident", match[_NAME], start, position))
+        elif group == _SIGN:
+            found.append(Token(match[_SIGN], None, start, position))
+        elif group == _PLAIN:
+            found.append(Token("text", source[start + 1 : position - 1], start, position))
+        elif group != _COMMENT:
+            found.append(_other(source, match, group))
+            position = found[-1].end
+    if rest := source[position:].lstrip(_SPACE):
+        position = len(source) - len(rest)
+        raise ExprError([at(source, position, position + 1, f"unexpected character `{rest[0]}`")])
     found.append(Token("end", None, len(source), len(source)))
     return found
 
 
-def _skip(source: str, position: int) -> int:
-    match = _SPACE.match(source, position)
-    return match.end() if match else position
-
-
-def _next(source: str, position: int) -> Token:
-    if match := _TEXT_START.match(source, position):
-        return _text(source, match)
-    if match := _IDENT.match(source, position):
-        return Token("ident", match.group(), position, match.end())
-    if match := _NUMBER.match(source, position):
+def _other(source: str, match: re.Match[str], group: int) -> Token:
+    if group == _DIGITS:
         return _number(source, match)
-    if match := _OPERATOR.match(source, position):
-        return Token(match.group(), None, position, match.end())
-    if match := _QUOTED.match(source, position):
-        return Token("quoted", match.group(1), position, match.end())
-    raise ExprError([at(source, position, position + 1, f"unexpected character `{source[position]}`")])
+    if group == _FIELD:
+        return Token("quoted", match[_FIELD], match.start(_FIELD) - 1, match.end(_FIELD) + 1)
+    return _text(source, match)
 
 
 def _number(source: str, match: re.Match[str]) -> Token:
-    text, start, end = match.group(), match.start(), match.end()
+    text, start, end = match[_DIGITS], match.start(_DIGITS), match.end()
     after = _IDENT.match(source, end)
     if after:
         raise ExprError([at(source, start, after.end(), f"`{source[start : after.end()]}` is no number")])
@@ -90,17 +102,17 @@ def _number(source: str, match: re.Match[str]) -> Token:
 
 
 def _text(source: str, opening: re.Match[str]) -> Token:
-    prefix, quote = (opening.group(1) or "").lower(), opening.group(2)
+    prefix, quote = (opening[_TEXT + 1] or "").lower(), opening[_TEXT + 2]
     rest = _TEXT_REST[quote, "r" in prefix].match(source, opening.end())
     if rest is None:
-        raise ExprError([at(source, opening.start(), opening.end(), "this text is not closed", f"end it with {quote}")])
+        raise ExprError([at(source, opening.start(_TEXT), opening.end(), "this text is not closed", f"end it with {quote}")])
     body = rest.group()[: -len(quote)].replace("\r\n", "\n").replace("\r", "\n")
     value: str | bytes = body
     if "b" in prefix:
         value = body.encode() if "r" in prefix else _unescape_bytes(source, opening.end(), body)
     elif "r" not in prefix:
         value = _unescape(source, opening.end(), body)
-    return Token("text", value, opening.start(), rest.end())
+    return Token("text", value, opening.start(_TEXT), rest.end())
 
 
 def _unescape(source: str, offset: int, body: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.overload import Overload, function
@@ -41,6 +42,8 @@ def _divide(a: int, b: int) -> int:
 def _modulus(a: int, b: int) -> int:
     if b == 0:
         raise EvalError("modulus by zero")
+    if a == INT_MIN and b == -1:
+        raise EvalError("integer overflow")  # as the division that it belongs to
     return abs(a) % abs(b) * (-1 if a < 0 else 1)
 
 
@@ -75,7 +78,7 @@ def _from_text(convert: Callable[[int], int]) -> Callable[[str], int]:
 
 
 def _double_of_text(text: str) -> float:
-    if "_" in text or text != text.strip():
+    if "_" in text or not text.isascii() or text != text.strip():
         raise EvalError("the `string` is no number")
     try:
         return float(text)
@@ -168,11 +171,13 @@ def _round(value: float) -> float:
     """Half away from zero, which Python's `round` is not."""
     if not math.isfinite(value):
         return value
-    return math.copysign(float(math.floor(abs(value) + 0.5)), value) if abs(value) < 2**52 else value
+    part, whole = math.modf(value)
+    return whole + math.copysign(1.0, value) if abs(part) >= 0.5 else whole
 
 
 def _rounding(operation: Callable[[float], int]) -> Callable[[float], float]:
-    return lambda value: float(operation(value)) if math.isfinite(value) else value
+    """Keeps the sign of a zero, which Python's do not."""
+    return lambda value: math.copysign(float(operation(value)), value) if math.isfinite(value) else value
 
 
 def _shift(name: str, value: Any, by: int) -> Any:
@@ -196,15 +201,15 @@ def _square_root(value: float) -> float:
 def _bits() -> tuple[Overload, ...]:
     pairs = (("math.bitAnd", operator.and_), ("math.bitOr", operator.or_), ("math.bitXor", operator.xor))
 
-    def both(op: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
-        return lambda a, b: _wrap(type(a), op(a, b))
+    def fold(op: Callable[[Any, Any], int]) -> Callable[..., int]:
+        return lambda *values: _wrap(type(values[0]), reduce(op, values))
 
     def shift(name: str) -> Callable[[Any, int], Any]:
         return lambda value, by: _shift(name, value, by)
 
     shifts = ("math.bitShiftLeft", "math.bitShiftRight")
     return (
-        *(function(name, t, t, result=t, apply=both(op)) for name, op in pairs for t in (INT, UINT)),
+        *(Overload(name, (t,), t, fold(op), variadic=True) for name, op in pairs for t in (INT, UINT)),
         *(function("math.bitNot", t, result=t, apply=lambda v: _wrap(type(v), ~v)) for t in (INT, UINT)),
         *(function(name, t, INT, result=t, apply=shift(name)) for name in shifts for t in (INT, UINT)),
     )

@@ -23,6 +23,7 @@ Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 _SEMVER: Final = re.compile(
     r"v?(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
 )
+_VERSION_LIMIT: Final = 256
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCAL_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 _LOCAL_SUFFIXES: Final = (".localhost", ".local", ".internal", ".home.arpa", ".svc", ".cluster.local")
@@ -144,8 +145,12 @@ def _prepare_range(cidr: str) -> Callable[[str], bool]:
 # ---------------------------------------------------------------- semver
 
 
+def _matched(text: str) -> re.Match[str] | None:
+    return _SEMVER.fullmatch(text) if len(text) <= _VERSION_LIMIT else None
+
+
 def _version(text: str) -> tuple[tuple[int, int, int], int, tuple[tuple[int, int, str], ...]]:
-    match = _SEMVER.fullmatch(text)
+    match = _matched(text)
     if match is None:
         raise EvalError("the `string` is no semantic version")
     major, minor, patch, label = match.groups()
@@ -155,7 +160,7 @@ def _version(text: str) -> tuple[tuple[int, int, int], int, tuple[tuple[int, int
 
 
 def _valid(text: str) -> bool:
-    return _SEMVER.fullmatch(text) is not None
+    return _matched(text) is not None
 
 
 def _compare(a: str, b: str) -> int:

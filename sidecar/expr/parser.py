@@ -43,6 +43,7 @@ RESERVED: Final = frozenset(
 _WORDS: Final = {"true": True, "false": False, "null": None}
 _LEVELS: Final = {op: level for level, ops in enumerate(("== != < <= > >= in", "+ -", "* / %")) for op in ops.split()}
 """How tightly a binary operator binds."""
+_POSTFIXES: Final = frozenset(".[{")
 _FOLDS: Final = {
     # macro: (variables, has a test, has a body)
     ("all", 2): (1, True, False),
@@ -62,7 +63,10 @@ _FOLDS: Final = {
     ("transformMap", 4): (2, True, True),
     ("transformMapEntry", 3): (2, False, True),
     ("transformMapEntry", 4): (2, True, True),
+    ("sortBy", 2): (1, False, True),
 }
+_SLOTS: Final = {"index": 1, "iterVar": 2, "accuVar": 2}
+"""Names that optimisers of other compilers write in place of variables, and how many numbers tell them apart."""
 
 
 def parse(source: str) -> tree.Node:
@@ -77,23 +81,23 @@ class _Parser:
         self.source = source
         self.tokens = tokens(source)
         self.position = 0
+        self.peek = self.tokens[0]
         self.depth = 0
 
     # ------------------------------------------------------------ tokens
 
-    @property
-    def peek(self) -> Token:
-        return self.tokens[self.position]
-
     def take(self) -> Token:
-        token = self.tokens[self.position]
-        self.position += token.kind != "end"
+        token = self.peek
+        if token.kind != "end":
+            self.position += 1
+            self.peek = self.tokens[self.position]
         return token
 
     def accept(self, kind: str) -> bool:
         if self.peek.kind != kind:
             return False
         self.position += 1
+        self.peek = self.tokens[self.position]
         return True
 
     def expect(self, kind: str) -> Token:
@@ -114,7 +118,10 @@ class _Parser:
 
     def above(self, start: int, *children: tree.Node | None) -> int:
         """The height of a node over these children."""
-        height = 1 + max((c.height for c in children if c is not None), default=0)
+        height = 1
+        for child in children:
+            if child is not None and child.height >= height:
+                height = child.height + 1
         if height > HEIGHT:
             raise self.error(start, start + 1, f"the expression is more than {HEIGHT} steps deep", "split it into `variables`")
         return height
@@ -148,23 +155,20 @@ class _Parser:
         terms = [self.conjunction()]
         while self.accept("||"):
             terms.append(self.conjunction())
-        return self.chain("||", terms)
+        return self.chain("||", terms) if len(terms) > 1 else terms[0]
 
     def conjunction(self) -> tree.Node:
         terms = [self.binary(0)]
         while self.accept("&&"):
             terms.append(self.binary(0))
-        return self.chain("&&", terms)
+        return self.chain("&&", terms) if len(terms) > 1 else terms[0]
 
     def chain(self, op: Literal["&&", "||"], terms: list[tree.Node]) -> tree.Node:
-        if len(terms) == 1:
-            return terms[0]
         return tree.Logic(terms[0].start, self.last, self.above(terms[0].start, *terms), op, tuple(terms))
 
     def binary(self, least: int) -> tree.Node:
         left = self.unary()
-        while (level := _LEVELS.get(self.operator(), -1)) >= least:
-            op = self.operator()
+        while (level := _LEVELS.get(op := self.operator(), -1)) >= least:
             self.take()
             right = self.binary(level + 1)
             name = "@in" if op == "in" else f"_{op}_"
@@ -222,7 +226,7 @@ class _Parser:
                 return self.listing(token.start)
             case "{":
                 return self.mapped(token.start)
-        self.position -= token.kind != "end"
+        self.peek = token
         raise self.unexpected("a value")
 
     def name(self, token: Token, *, rooted: bool) -> tree.Node:
@@ -274,7 +278,7 @@ class _Parser:
     # ------------------------------------------------------------ postfixes
 
     def postfix(self, node: tree.Node) -> tree.Node:
-        while True:
+        while self.peek.kind in _POSTFIXES:
             if self.accept("."):
                 node = self.member(node)
             elif self.accept("["):
@@ -282,10 +286,11 @@ class _Parser:
                 index = self.expression()
                 self.expect("]")
                 node = tree.Index(node.start, self.last, self.above(node.start, node, index), node, index, optional)
-            elif self.peek.kind == "{" and isinstance(node, tree.Ident | tree.Select):
+            elif isinstance(node, tree.Ident | tree.Select):
                 raise self.error(node.start, self.peek.end, "messages cannot be built in a condition", "a map is written `{'key': value}`")
             else:
-                return node
+                break
+        return node
 
     def member(self, node: tree.Node) -> tree.Node:
         optional = self.accept("?")
@@ -303,13 +308,33 @@ class _Parser:
         if target is None:
             if function == "has":
                 return self.has(start, args)
-        elif isinstance(target, tree.Ident) and target.name == "cel" and function == "bind":
-            return self.bind(start, "bind", args)
+        elif isinstance(target, tree.Ident) and target.name == "cel" and (made := self.of_cel(start, function, args)):
+            return made
         elif function in ("optMap", "optFlatMap") and len(args) == 2:
             return self.bind(start, "optMap" if function == "optMap" else "optFlatMap", (args[0], target, args[1]))
         elif (function, len(args)) in _FOLDS and not _qualified(target):
             return self.fold(start, function, target, args)
         return tree.Call(start, self.last, self.above(start, target, *args), function, target, args)
+
+    def of_cel(self, start: int, function: str, args: tuple[tree.Node, ...]) -> tree.Node | None:
+        """`cel.bind` and `cel.block`, and the variables of a block: `cel.index(0)` and the like."""
+        if function == "bind":
+            return self.bind(start, "bind", args)
+        if function == "block":
+            return self.block(start, args)
+        numbers = [a.value for a in args if isinstance(a, tree.Constant) and type(a.value) is int and a.value >= 0]
+        if len(numbers) != len(args) or len(args) != _SLOTS.get(function):
+            return None
+        return tree.Ident(start, self.last, 1, f"cel.{function}({', '.join(map(str, numbers))})")
+
+    def block(self, start: int, args: tuple[tree.Node, ...]) -> tree.Node:
+        """`cel.block([a, b], body)` binds `cel.index(0)` to a, `cel.index(1)` to b, each seen by the ones after it."""
+        if len(args) != 2 or not isinstance(args[0], tree.Listing) or args[0].optionals:
+            raise self.error(start, self.last, "`cel.block` takes a list of values and an expression")
+        node = args[1]
+        for number, value in reversed(tuple(enumerate(args[0].items))):
+            node = tree.Bind(start, self.last, self.above(start, value, node), "bind", f"cel.index({number})", value, node)
+        return node
 
     def has(self, start: int, args: tuple[tree.Node, ...]) -> tree.Node:
         if len(args) != 1 or not isinstance(args[0], tree.Select) or args[0].mode != "plain":

@@ -8,15 +8,18 @@ from sidecar.expr.check import Checked, check
 from sidecar.expr.closures import VARYING, build
 from sidecar.expr.cost import estimate
 from sidecar.expr.folds import BUDGET, ITERATIONS
+from sidecar.expr.meter import UNITS, WORK
 from sidecar.expr.parser import parse
+from sidecar.expr.pins import pins
 from sidecar.expr.problems import ExprError, at
 from sidecar.expr.types import BOOL, Type, assignable, settled
-from sidecar.expr.values import FAILURES, UNKNOWN, EvalError, Fault, UnknownReached, known
+from sidecar.expr.values import FAILURES, UNKNOWN, Exhausted, Fault, UnknownReached, known, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sidecar.expr import tree
+    from sidecar.expr.closures import Code
     from sidecar.expr.declarations import Declarations
 
 _SCALAR: Final = frozenset({"bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "null", "type"})
@@ -27,22 +30,23 @@ class Program:
 
     `source` as written · `type` of its result · `reads` the dotted paths it may read (`call.params.temperature`) · `cost` a
     static estimate of its steps, one being a comparison · `constant` its value where that varies with nothing (then also a
-    Fault), else VARYING.
+    Fault), else VARYING · `pins` what it asks of single fields, without which it is false.
     """
 
-    __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "reads", "source", "type")
+    __slots__ = ("_bool", "_roots", "_run", "_scalar", "constant", "cost", "pins", "reads", "source", "type")
 
-    def __init__(self, source: str, root: tree.Node, checked: Checked) -> None:
+    def __init__(self, source: str, root: tree.Node, checked: Checked, make: Callable[[tree.Node], Code] | None = None) -> None:
         self.source = source
         self.type = settled(checked.types[root])
         self.reads = frozenset(checked.reads)
         self.cost = estimate(root, checked)
+        self.pins = pins(root, checked)
         self._bool = self.type.kind == "bool"
         self._scalar = self.type.kind in _SCALAR
-        code = build(root, checked)
+        code = make(root) if make is not None else build(root, checked)
         self._run = code.run
-        # only macros write to the frame, and the caller's bindings are not ours to write to
-        self._roots = tuple(sorted({path.partition(".")[0] for path in self.reads})) if checked.slots else None
+        # only macros and meters write to the frame, and the caller's bindings are not ours to write to
+        self._roots = tuple(sorted(checked.roots)) if checked.metered else None
         self.constant = code.constant
         if code.constant is VARYING and not self.reads:
             self.constant = self({})
@@ -63,13 +67,11 @@ class Program:
             return value if self._scalar or known(value) else UNKNOWN
         except UnknownReached:
             return UNKNOWN
-        except EvalError as error:
-            return Fault(str(error))
-        except FAILURES:
-            return Fault("a value is not of its declared type")
+        except (*FAILURES, Exhausted) as error:
+            return Fault(told(error))
 
     def _frame(self, bindings: Mapping[str, Any]) -> dict[Any, Any]:
-        frame: dict[Any, Any] = {BUDGET: ITERATIONS}
+        frame: dict[Any, Any] = {BUDGET: ITERATIONS, WORK: UNITS}
         for name in self._roots or ():
             try:
                 frame[name] = bindings[name]
@@ -78,25 +80,31 @@ class Program:
         return frame
 
 
-def compile(source: str, declarations: Declarations, *, result: Type = BOOL) -> Program:
+def compile(source: str, declarations: Declarations, *, result: Type = BOOL, checked: bool = True) -> Program:
     """Parse, check and build an expression whose result must be of type `result` (DYN takes any, and `Program.type` tells).
 
     Raises ExprError with all problems at once. A result that is only known at run time is refused for every `result` but DYN.
+    Without `checked` only syntax is a problem, and the rest an error where it comes to run; no document is compiled so.
     """
     try:
-        return _compile(source, declarations, result)
+        return _compile(source, declarations, result, checked=checked)
     except RecursionError:  # the limits of the parser hold unless the caller's own stack is deep
         raise ExprError([at(source, 0, 1, "the expression is nested too deep")]) from None
 
 
-def _compile(source: str, declarations: Declarations, result: Type) -> Program:
+def _compile(source: str, declarations: Declarations, result: Type, *, checked: bool) -> Program:
+    return Program(source, *checked_tree(source, declarations, result, checked=checked))
+
+
+def checked_tree(source: str, declarations: Declarations, result: Type, *, checked: bool = True) -> tuple[tree.Node, Checked]:
+    """The tree, with nothing wrong in it (without `checked`: in its syntax). Raises ExprError."""
     root = parse(source)
-    checked = check(source, root, declarations)
-    if not checked.problems:
-        _check_result(source, root, checked, result)
-    if checked.problems:
-        raise ExprError(checked.problems)
-    return Program(source, root, checked)
+    found = check(source, root, declarations, checked=checked)
+    if checked and not found.problems:
+        _check_result(source, root, found, result)
+    if found.problems:
+        raise ExprError(found.problems)
+    return root, found
 
 
 def _check_result(source: str, root: tree.Node, checked: Checked, result: Type) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _UPPER: Final = {c: c - 32 for c in range(ord("a"), ord("z") + 1)}
 _LOWER: Final = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 _SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SHORT: Final = 16
 _TRUE: Final = frozenset({"1", "t", "true", "TRUE", "True"})
 _FALSE: Final = frozenset({"0", "f", "false", "FALSE", "False"})
 _QUOTES: Final = str.maketrans({"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v", "\\": r"\\", '"': r"\""})
@@ -72,11 +73,15 @@ def _index_of(text: str, part: str, start: int = 0) -> int:
 
 
 def _last_index_of(text: str, part: str, start: int | None = None) -> int:
-    if start is None:
-        return text.rfind(part)
-    if not 0 <= start <= len(text):
+    if start is not None and not 0 <= start <= len(text):
         raise EvalError("the offset is out of range")
-    return text.rfind(part, 0, start + len(part))
+    end = len(text) if start is None else start + len(part)
+    if len(part) <= _SHORT:
+        return text.rfind(part, 0, end)
+    # Python searches backwards in quadratic time, forwards in linear time
+    head = text[:end]
+    found = head[::-1].find(part[::-1])
+    return len(head) - len(part) - found if found >= 0 else -1
 
 
 def _substring(text: str, start: int, end: int | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.expr.numeric import text_of_double
@@ -107,8 +108,8 @@ def _decimal(value: Any) -> str:
     what = kind(value)
     if what in ("int", "uint"):
         return int.__repr__(value)
-    if what == "double" and not math.isfinite(value):
-        return _SPECIAL[str(value)]
+    if what == "double":
+        return _SPECIAL.get(str(value)) or f"{Decimal(repr(value)):f}".removesuffix(".0")
     raise _unfit("d", what)
 
 

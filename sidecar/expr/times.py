@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sidecar.expr.overload import Overload, function, method
+from sidecar.expr.overload import Overload, function, method, reading
 from sidecar.expr.types import DURATION, INT, STRING, TIMESTAMP, Type
 from sidecar.expr.values import (
     DURATION_MAX,
@@ -29,10 +29,12 @@ from sidecar.expr.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_RFC3339: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_DURATION: Final = re.compile(r"([+-]?)((?:\d{1,20}(?:\.\d{0,20})?(?:h|ms|us|µs|ns|m|s))+|0)", re.ASCII)
-_PART: Final = re.compile(r"(\d+)(?:\.(\d*))?(h|ms|us|µs|ns|m|s)", re.ASCII)
-_UNITS: Final = {"h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": 1_000_000, "us": 1000, "µs": 1000, "ns": 1}
+_RFC3339: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt]((?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DURATION: Final = re.compile(r"([+-]?)((?:\d{1,20}(?:\.\d{0,20})?(?:h|ms|us|µs|μs|ns|m|s))+|0)", re.ASCII)
+_PART: Final = re.compile(r"(\d+)(?:\.(\d*))?(h|ms|us|µs|μs|ns|m|s)", re.ASCII)
+_TEXT_LIMIT: Final = 256
+"""Characters of a duration; all units with twenty digits each are fewer."""
+_UNITS: Final = {"h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": 1_000_000, "us": 1000, "µs": 1000, "μs": 1000, "ns": 1}
 _OFFSET: Final = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
 _DAY: Final = 86_400 * SECOND
 
@@ -66,7 +68,7 @@ def parse_timestamp(text: str) -> Timestamp:
 
 def parse_duration(text: str) -> Duration:
     """A Go duration: `1h30m`, `-1.5s`, `250ms`. Raises EvalError."""
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(text) if len(text) <= _TEXT_LIMIT else None
     if match is None:
         raise EvalError("the `string` is no duration")
     total = 0
@@ -188,10 +190,10 @@ def _arithmetic() -> tuple[Overload, ...]:
 
 
 TIME_FUNCTIONS: Final = (
-    function("timestamp", STRING, result=TIMESTAMP, apply=parse_timestamp, cost=3),
+    reading("timestamp", STRING, result=TIMESTAMP, apply=parse_timestamp, cost=3),
     function("timestamp", INT, result=TIMESTAMP, apply=lambda v: instant(v * SECOND)),
     function("timestamp", TIMESTAMP, result=TIMESTAMP, apply=to_timestamp),
-    function("duration", STRING, result=DURATION, apply=parse_duration, cost=3),
+    reading("duration", STRING, result=DURATION, apply=parse_duration, cost=3),
     function("duration", DURATION, result=DURATION, apply=lambda v: v),
     *_arithmetic(),
     *(overload for name, read in _GETTERS for overload in _getters(name, read)),

@@ -7,7 +7,10 @@ pass can run out of stack.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +101,8 @@ class Mapped(Node):
 class Fold(Node):
     """A macro over a range.
 
-    `macro` is `all`, `exists`, `exists_one`, `map`, `filter`, `transformList`, `transformMap` or `transformMapEntry`; `names` its
-    one or two variables; `test` the condition and `body` the transformation, as the macro has them.
+    `macro` is `all`, `exists`, `exists_one`, `map`, `filter`, `sortBy`, `transformList`, `transformMap` or `transformMapEntry`;
+    `names` its one or two variables; `test` the condition and `body` the transformation, as the macro has them.
     """
 
     macro: str
@@ -111,9 +114,39 @@ class Fold(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bind(Node):
-    """`cel.bind(name, value, body)`, or with `macro` `optMap` and `optFlatMap` the same over an optional."""
+    """`cel.bind(name, value, body)`, also one value of a `cel.block`; or with `macro` `optMap` and `optFlatMap` the same over an optional."""
 
     macro: Literal["bind", "optMap", "optFlatMap"]
     name: str
     value: Node
     body: Node
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly below, in the order in which they are written."""
+    match node:
+        case Select(operand=operand):
+            yield operand
+        case Index(operand=operand, index=index):
+            yield from (operand, index)
+        case Call(target=target, args=args):
+            yield from args if target is None else (target, *args)
+        case Logic(terms=terms):
+            yield from terms
+        case Choice(test=test, yes=yes, no=no):
+            yield from (test, yes, no)
+        case Listing(items=items):
+            yield from items
+        case Mapped(entries=entries):
+            yield from (part for entry in entries for part in entry)
+        case Fold(over=over, test=first, body=second):
+            yield from (part for part in (over, first, second) if part is not None)
+        case Bind(value=value, body=body):
+            yield from (value, body)
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)

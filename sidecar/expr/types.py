@@ -61,11 +61,15 @@ DYN = Type("dyn")
 NEVER = Type("never")
 """What the elements of `[]` are: nothing yet, so that it joins with every list."""
 TYPE = Type("type")
+IP = Type("net.IP")
+CIDR = Type("net.CIDR")
 A = Type("param", name="A")
 B = Type("param", name="B")
 
 NUMERIC = frozenset({"int", "uint", "double"})
 _OPEN = frozenset({"dyn", "never"})
+_NULLABLE = frozenset({"optional", "timestamp", "duration"})
+"""What CEL lets null stand for in a list. A function that meets the null is an error when it runs."""
 ORDERED = frozenset({"bool", "string", "bytes", "timestamp", "duration"}) | NUMERIC
 
 
@@ -90,11 +94,11 @@ def assignable(actual: Type, formal: Type, found: dict[str, Type]) -> bool:
         bound = found.get(formal.name)
         found[formal.name] = actual if bound is None else join(bound, actual) or DYN
         return bound is None or join(bound, actual) is not None
-    if _OPEN & {actual.kind, formal.kind}:
+    if actual.kind in _OPEN or formal.kind in _OPEN:
         return True
     if actual.kind != formal.kind or actual.name != formal.name or len(actual.params) != len(formal.params):
         return False
-    return all(assignable(a, f, found) for a, f in zip(actual.params, formal.params, strict=True))
+    return not actual.params or all(assignable(a, f, found) for a, f in zip(actual.params, formal.params, strict=True))
 
 
 def substitute(formal: Type, found: Mapping[str, Type]) -> Type:
@@ -108,12 +112,14 @@ def substitute(formal: Type, found: Mapping[str, Type]) -> Type:
 
 def join(left: Type, right: Type) -> Type | None:
     """The type of a value that is one or the other; None where the two have nothing in common."""
-    if left == right:
+    if left is right or left == right:
         return left
     if NEVER in (left, right):
         return right if left == NEVER else left
     if DYN in (left, right):
         return DYN
+    if NULL in (left, right) and {left.kind, right.kind} & _NULLABLE:
+        return right if left == NULL else left
     if left.kind != right.kind or left.name != right.name or len(left.params) != len(right.params) or not left.params:
         return None
     parts = [join(a, b) for a, b in zip(left.params, right.params, strict=True)]
@@ -124,11 +130,11 @@ def comparable(left: Type, right: Type) -> bool:
     """May `==` ask for these two? Numbers of all kinds compare with each other; `null` with what may be null, that is dyn."""
     if left.kind in NUMERIC and right.kind in NUMERIC:
         return True
-    if _OPEN & {left.kind, right.kind}:
+    if left.kind in _OPEN or right.kind in _OPEN:
         return True
     if left.kind != right.kind or left.name != right.name or len(left.params) != len(right.params):
         return False
-    return all(comparable(a, b) for a, b in zip(left.params, right.params, strict=True))
+    return not left.params or all(comparable(a, b) for a, b in zip(left.params, right.params, strict=True))
 
 
 def settled(found: Type) -> Type:

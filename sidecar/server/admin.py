@@ -6,6 +6,7 @@ here is on the way of a call.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import os
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from sidecar.errors import ConfigError
+from sidecar.errors import BadRecord, ConfigError
 from sidecar.server.guard import Guard
+from sidecar.telemetry import record
 from sidecar.workbench import explain
+from sidecar.workbench.explain import effects
 
 if TYPE_CHECKING:
     import socket
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 TOKEN_FILE = "admin.token"  # noqa: S105  (a file's name)
 PREFIX = "/api/v1"
+SEARCH = 2_000
+"""Decisions that the search for the smallest change may take here, beside live calls; `sidecar explain` takes ten times as many."""
 
 
 def token(state: Path) -> str:
@@ -56,6 +61,7 @@ class Admin:
         app.router.add_get(f"{PREFIX}/documents", self._documents)
         app.router.add_get(f"{PREFIX}/decisions", self._decisions)
         app.router.add_post(f"{PREFIX}/explain", self._explain)
+        app.router.add_get(f"{PREFIX}/explain/{{decision}}", self._explain_recent)
         app.router.add_post(f"{PREFIX}/reload", self._reload)
         app.router.add_get(f"{PREFIX}/candidate", self._candidate)
         app.router.add_post(f"{PREFIX}/candidate/promote", self._promote)
@@ -95,12 +101,30 @@ class Admin:
         return _json({"decisions": [json.loads(line) for line in self._sidecar.services.recorder.recent()]})
 
     async def _explain(self, request: web.Request) -> web.Response:
+        services = self._sidecar.services
         try:
-            asked = await request.json()
-            return _json(explain.explain(self._sidecar.services.active().snapshot, asked, now=self._sidecar.services.clock()))
+            asked = explain.read(await request.json(), services.clock())
+            return self._told(await asyncio.to_thread(explain.explained, services.active().snapshot, asked, bound=SEARCH))
         except (ValueError, KeyError, TypeError) as error:
             said = str(error) if isinstance(error, ValueError) else type(error).__name__
             return _problem(400, f"this is no call to explain: {said}")
+
+    async def _explain_recent(self, request: web.Request) -> web.Response:
+        """One of the decisions that `/decisions` lists, from what its record keeps."""
+        services, decision = self._sidecar.services, request.match_info["decision"]
+        line = next((line for line in services.recorder.recent() if decision.encode() in line and json.loads(line)["id"] == decision), None)
+        if line is None:
+            return _problem(404, "no such decision among the recent ones; `sidecar explain` reads them all from their file")
+        try:
+            return self._told(await asyncio.to_thread(explain.explained_record, services.active().snapshot, record.read(line), bound=SEARCH))
+        except BadRecord as error:
+            return _problem(409, f"this decision cannot be explained: {error.message}")
+
+    def _told(self, told: explain.Explanation) -> web.Response:
+        """With what the live counters hold. They are looked at on this loop, whose they are, and nothing is taken."""
+        if told.need is not None:
+            effects.levels(told.tree["quotas"], told.need, self._sidecar.services.counters.levels(told.need))
+        return _json(told.tree)
 
     async def _reload(self, request: web.Request) -> web.Response:
         done = await self._sidecar.live.reload()

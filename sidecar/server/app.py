@@ -32,6 +32,7 @@ from sidecar.server.tls import Certificates
 from sidecar.server.way import Way
 from sidecar.store import Refusals, counters, owners
 from sidecar.telemetry import open_recorder
+from sidecar.telemetry.kept import open_keeper
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import open_tracer
 from sidecar.workbench.files import read_layers
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from sidecar.server.local import LocalKey
     from sidecar.server.settle import Settlement
     from sidecar.shadow import Shadow
+    from sidecar.telemetry.kept import Keeper
 
 
 def load(directories: Sequence[str], environ: Mapping[str, str], now: float) -> Prepared:
@@ -101,12 +103,14 @@ class Sidecar:
         self.ports: dict[str, int] = {}
         self.admin: Admin | None = None
         self.shadow: Shadow | None = None
+        self._keeper: Keeper | None = None
         self.ready = False
 
     # ------------------------------------------------------------ start
 
     async def start(self) -> None:
         """Open everything. Raises ConfigError or OSError; then nothing stays open."""
+        self._keeper = open_keeper(self.settings.records)
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.channel = Channel(self._resolver)
         self.owners = owners(self.settings.database, self.state)
@@ -178,6 +182,7 @@ class Sidecar:
             recorder=open_recorder(self.settings.records, self.state, mode=self.settings.mode),
             metrics=self.metrics,
             tracer=open_tracer(self.settings.telemetry),
+            keeper=self._keeper,
             on_finished=self._on_finished,
             clock=self._clock,
         )

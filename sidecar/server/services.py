@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sidecar.decision import Decision, Permit, Refusal
 from sidecar.errors import CallError, ConfigError, ForeignHost, OverCapacity
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sidecar.shadow import Shadow
     from sidecar.store.memory import MemoryStore
     from sidecar.store.refusals import Refusals
+    from sidecar.telemetry.kept import Keeper
     from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.recorder import Recorder
     from sidecar.telemetry.tracing import Tracer
@@ -55,6 +56,7 @@ class Services:
         recorder: Recorder,
         metrics: Metrics,
         tracer: Tracer,
+        keeper: Keeper | None = None,
         on_finished: Callable[[Read | None, Decision, int, Settlement | None], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -79,6 +81,7 @@ class Services:
         self.inflight_bytes = 0
         self.draining = False
         self._on_finished = on_finished
+        self._keeper = keeper
         self._logins: dict[str, str] = {}
 
     def active(self) -> Active:
@@ -148,7 +151,7 @@ class Services:
         """Decide a call that is under way under another snapshot, without spending quota. Who asks is verified as of when it began."""
         steps = ladder.decide(active.snapshot, read.call, read.presented, codec=read.codec, now=self.clock(), decision_id=self.new_id(), reserve=False)
         again = await active.gate.drive(steps, decision.now)
-        self.recorder.write(again, snapshot=active.snapshot.digest, request_id=read.request_id)
+        self.recorder.write(again, snapshot=active.snapshot.digest, request_id=read.request_id, inputs=self._kept(active, again))
         self.metrics.decision(again)
         return again
 
@@ -161,7 +164,7 @@ class Services:
         if decision.principal is None:
             raise ConfigError("a proposal without a principal")
         verdict = judge.judge_tool(active.snapshot, decision.call, decision.principal, tool, now=self.clock(), decision_id=self.new_id())
-        self.recorder.write(verdict, snapshot=active.snapshot.digest)
+        self.recorder.write(verdict, snapshot=active.snapshot.digest, inputs=self._kept(active, verdict))
         self.metrics.decision(verdict)
         if self.shadow is not None:
             self.shadow.proposed(verdict, tool)
@@ -181,7 +184,8 @@ class Services:
         if decision.principal is None:
             raise ConfigError("a reply without a principal")
         verdict = judge.judge_reply(active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete)
-        self.recorder.write(verdict, snapshot=active.snapshot.digest)
+        phase = "response" if complete else "head"
+        self.recorder.write(verdict, snapshot=active.snapshot.digest, phase=phase, inputs=self._kept(active, verdict, facts))
         self.metrics.decision(verdict)
         if self.shadow is not None:
             self.shadow.replied(verdict, facts, complete=complete)
@@ -191,7 +195,7 @@ class Services:
 
     def record(self, active: Active, read: Read, decision: Decision) -> None:
         """Write the record before anything leaves. Raises RecordsDown where `records.onError` is deny."""
-        self.recorder.write(decision, snapshot=active.snapshot.digest, request_id=read.request_id)
+        self.recorder.write(decision, snapshot=active.snapshot.digest, request_id=read.request_id, inputs=self._kept(active, decision))
         self.metrics.decision(decision)
         self.metrics.overhead(self.monotonic() - read.started)
         if self.shadow is not None:
@@ -201,6 +205,10 @@ class Services:
         """What a call came to is known; told once for each."""
         if self.shadow is not None:
             self.shadow.settled(decision.id, actual)
+
+    def _kept(self, active: Active, decision: Decision, reply: judge.ReplyFacts | None = None) -> Mapping[str, Any] | None:
+        """What `records.inputs` keeps of it."""
+        return self._keeper.keep(active.snapshot, decision, reply) if self._keeper is not None else None
 
     def record_unread(self, active: Active, decision: Decision) -> None:
         """The same for what never became a call."""

@@ -129,6 +129,14 @@ class MemoryStore:
         assert worst is not None  # noqa: S101 - reserve() found one that does not fit, and nothing ran in between
         return Exhausted(worst[1], worst[2], tuple(levels))
 
+    def levels(self, need: Reserve) -> tuple[Level, ...]:
+        """Every level as it stands, in the order of the items. Takes nothing and makes no counter."""
+        found = []
+        for item in need.items:
+            counter = self._counters.get((item.counter, item.metric, item.window)) or make(item.metric, item.window, need.now)
+            found.append(_level(counter, item, counter.used(need.now), need.now))
+        return tuple(found)
+
     def settle(self, token: str, actual: Mapping[str, float], now: float) -> None:
         """Replace reserved amounts by the true ones of `actual` (metric to amount), over the limit if need be; idempotent.
 

@@ -1,7 +1,8 @@
 """A decision as one JSON line, and back. Its counterparts are `chain.py` (links lines) and `recorder.py` (writes them).
 
 Content-free by construction: names, counts, rules and times go in; no segment, argument, message or credential is ever
-looked at here. `SCHEMA` counts up when a field changes its meaning; a line of another version is refused, not guessed.
+looked at here. What `records.inputs` adds comes whole from `kept.py`. `SCHEMA` counts up when a field changes its meaning; a line of
+another version is refused, not guessed. A field that is new is left out where it says nothing, and its absence means what it always meant.
 
 The parts that stay the same from call to call (principals, reasons, member sets) are rendered once and kept as fragments.
 """
@@ -37,8 +38,11 @@ T = TypeVar("T")
 class Record:
     """One decision line, read back. Times are Unix seconds, `timings` nanoseconds by stage.
 
-    `call` holds protocol, operation, dialect, target, members (`upstream/model`), stream, tokens, bytes, source and, for
-    proposed tool calls, tool. `chain`, `seq` and `prev` place the line in its chain; empty where it was never linked.
+    `call` holds protocol, operation, dialect, target, members (`upstream/model`), stream, tokens, bytes, source; for proposed tool
+    calls tool, server and asked (the model); where there are any, tools (that the provider runs), refs (kinds of ids), max_output and choices.
+    `phase` is "" for a request or a tool call, `response` for a reply, `head` for the head of a streamed one. `inputs` is what
+    `records.inputs` keeps: `values` by path, `absent` and `left` paths (facts), or `sealed` and `key`; None for `tuple`.
+    `chain`, `seq` and `prev` place the line in its chain; empty where it was never linked.
     """
 
     id: str
@@ -58,6 +62,8 @@ class Record:
     audited: bool = False
     facts: Mapping[str, Any] = field(default=EMPTY)
     timings: Mapping[str, int] = field(default=EMPTY)
+    phase: str = ""
+    inputs: Mapping[str, Any] | None = None
     chain: str = ""
     seq: int = -1
     prev: str = ""
@@ -103,37 +109,56 @@ class Writer:
         self._reasons: Memo[Reason] = Memo(_reason)
         self._members: Memo[tuple[Member, ...]] = Memo(_members)
 
-    def line(self, decision: Decision, *, snapshot: str = "", request: str = "", mode: str = "enforce") -> bytes:
+    def line(
+        self,
+        decision: Decision,
+        *,
+        snapshot: str = "",
+        request: str = "",
+        mode: str = "enforce",
+        phase: str = "",
+        inputs: Mapping[str, Any] | None = None,
+    ) -> bytes:
         """One JSON object without a line end. `snapshot` is the digest decided under, `request` the id the caller sees."""
         call, principal, reasons = decision.call, decision.principal, self._reasons.all
-        return _dumps(
-            {
-                "v": SCHEMA,
-                "type": "decision",
-                "id": decision.id,
-                "now": decision.now,
-                "effect": decision.effect,
-                "by": decision.by,
-                "mode": mode,
-                "audited": decision.audited,
-                "snapshot": snapshot,
-                "trace": call.trace[0] if call.trace else "",
-                "request": request,
-                "principal": self._principals.of(principal) if principal is not None else None,
-                "call": _call(call, self._members.of(call.members) if call.members else ()),
-                "reasons": reasons(decision.reasons),
-                "would": reasons(decision.would) if decision.would else (),
-                "obligations": EMPTY if decision.obligations is NONE else _obligations(decision.obligations),
-                "refusal": _refusal(decision.refusal) if decision.refusal is not None else None,
-                "facts": decision.facts,
-                "timings": dict(decision.timings),
-            }
-        )
+        shown: dict[str, object] = {
+            "v": SCHEMA,
+            "type": "decision",
+            "id": decision.id,
+            "now": decision.now,
+            "effect": decision.effect,
+            "by": decision.by,
+            "mode": mode,
+            "audited": decision.audited,
+            "snapshot": snapshot,
+            "trace": call.trace[0] if call.trace else "",
+            "request": request,
+            "principal": self._principals.of(principal) if principal is not None else None,
+            "call": _call(call, self._members.of(call.members) if call.members else ()),
+            "reasons": reasons(decision.reasons),
+            "would": reasons(decision.would) if decision.would else (),
+            "obligations": EMPTY if decision.obligations is NONE else _obligations(decision.obligations),
+            "refusal": _refusal(decision.refusal) if decision.refusal is not None else None,
+            "facts": decision.facts,
+            "timings": dict(decision.timings),
+        }
+        return _dumps(_more(shown, phase, inputs))
 
 
-def line(decision: Decision, *, snapshot: str = "", request: str = "", mode: str = "enforce") -> bytes:
+def line(
+    decision: Decision, *, snapshot: str = "", request: str = "", mode: str = "enforce", phase: str = "", inputs: Mapping[str, Any] | None = None
+) -> bytes:
     """One line without keeping anything; for tools and tests. See `Writer.line`."""
-    return Writer().line(decision, snapshot=snapshot, request=request, mode=mode)
+    return Writer().line(decision, snapshot=snapshot, request=request, mode=mode, phase=phase, inputs=inputs)
+
+
+def _more(shown: dict[str, object], phase: str, inputs: Mapping[str, Any] | None) -> dict[str, object]:
+    """The fields that are there only where they say something."""
+    if phase:
+        shown["phase"] = phase
+    if inputs is not None:
+        shown["inputs"] = inputs
+    return shown
 
 
 def _principal(who: Principal) -> object:
@@ -168,6 +193,17 @@ def _call(call: Call, members: object) -> object:
     }
     if call.tool is not None:
         shown["tool"] = call.tool.target[:NAME_LIMIT]
+        if call.tool.server:
+            shown["server"] = call.tool.server[:NAME_LIMIT]
+        shown["asked"] = call.asked[:NAME_LIMIT]
+    if call.tools:
+        shown["tools"] = [tool.target[:NAME_LIMIT] for tool in call.tools]
+    if call.refs:
+        shown["refs"] = [kind for kind, _ in call.refs]
+    if call.max_output is not None:
+        shown["max_output"] = call.max_output
+    if call.choices != 1:
+        shown["choices"] = call.choices
     return shown
 
 
@@ -243,14 +279,18 @@ def parse(data: bytes) -> Mapping[str, Any]:
 
 def read(data: bytes) -> Record:
     """One decision line. Raises BadRecord, also for lines of another type (`chain.read_checkpoint` reads those)."""
-    value = parse(data)
+    return of(parse(data))
+
+
+def of(value: Mapping[str, Any]) -> Record:
+    """The decision in a parsed line. Raises BadRecord."""
     if value.get("type") != "decision":
         raise BadRecord(f"this line is a {value.get('type')!r:.20}, not a decision")
-    known: dict[str, Any] = {name: tuple(value[name]) if name in TUPLES else value[name] for name in FIELDS if name in value}
     try:
+        known: dict[str, Any] = {name: tuple(value[name]) if name in TUPLES else value[name] for name in FIELDS if name in value}
         return Record(**known)
     except TypeError as error:
-        raise BadRecord("this decision lacks its id, time or effect") from error
+        raise BadRecord("this decision lacks its id, time or effect, or a list in it is none") from error
 
 
 def write(record: Record) -> bytes:
@@ -259,6 +299,7 @@ def write(record: Record) -> bytes:
     order = ("id", "now", "effect", "by", "mode", "audited", "snapshot", "trace", "request", "principal", "call", "reasons", "would")
     for name in (*order, "obligations", "refusal", "facts", "timings"):
         shown[name] = getattr(record, name)
+    _more(shown, record.phase, record.inputs)
     if record.chain:
         shown |= {"chain": record.chain, "seq": record.seq, "prev": record.prev}
     return _dumps(shown)

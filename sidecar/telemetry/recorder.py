@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sidecar.errors import RecordsDown, SinkDown
 from sidecar.telemetry.chain import Chain, Checkpoint, checkpoint_line
 from sidecar.telemetry.record import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sidecar.decision import Decision
     from sidecar.telemetry.seal import Seal
@@ -75,9 +75,9 @@ class Recorder:
         """The last lines, newest first, not yet linked; for the admin port."""
         return list(reversed(self._recent))
 
-    def write(self, decision: Decision, *, snapshot: str = "", request_id: str = "") -> None:
-        """Write one line everywhere. Raises RecordsDown with `onError: deny` when any sink did not take it."""
-        line = self._line(decision, snapshot=snapshot, request=request_id, mode=self._mode)
+    def write(self, decision: Decision, *, snapshot: str = "", request_id: str = "", phase: str = "", inputs: Mapping[str, Any] | None = None) -> None:
+        """Write one line everywhere. Raises RecordsDown with `onError: deny` when any sink did not take it. `phase`, `inputs` as in `Record`."""
+        line = self._line(decision, snapshot=snapshot, request=request_id, mode=self._mode, phase=phase, inputs=inputs)
         self._recent.append(line)
         refused = ""
         for outlet in self._outlets:

@@ -39,6 +39,14 @@ def read_layers(directories: Sequence[str]) -> tuple[LayerFiles, ...]:
     return tuple(layers)
 
 
+def read_file(path: Path) -> bytes | None:
+    """One file; None where it is a link out of its directory. Raises OSError."""
+    try:
+        return _read(path, path.parent.resolve(strict=True))
+    except _Outside:
+        return None
+
+
 def fingerprint(directories: Sequence[str]) -> Fingerprint:
     """Changes when a file comes, goes or is written. Costs one `stat` per file and reads none."""
     return tuple(entry for directory in directories for entry in _stats(os.path.normpath(directory)))

@@ -13,6 +13,7 @@ import orjson
 
 from sidecar import wire
 from sidecar.call import Call, Outgoing, Tool
+from sidecar.config.scalars import seconds_of
 from sidecar.errors import MalformedCall
 from sidecar.evaluate import ladder
 from sidecar.need import Exhausted, Level, Owned, Reserve, Reserved, Unauthenticated, Unavailable, Verify
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
     from sidecar.call import Member
     from sidecar.compiler.snapshot import Snapshot
-    from sidecar.config.documents import Claim, TestCall, TestPrincipal
+    from sidecar.config.documents import Claim, TestCall, TestFacts, TestPrincipal
     from sidecar.decision import Decision
-    from sidecar.need import Need, Steps
+    from sidecar.need import Need, Reservation, Steps
     from sidecar.wire.base import Codec
 
 T = TypeVar("T")
@@ -39,14 +40,28 @@ PATHS: Mapping[str, str] = {"gemini_generate": "/v1beta/models/{model}:generateC
 METHODS: Mapping[str, str] = {"gemini_generate": "generateContent", "gemini_count_tokens": "countTokens"}
 
 
+STANDARD: Mapping[tuple[str, str], str] = {
+    ("openai", "chat"): "openai_chat",
+    ("openai", "embeddings"): "openai_embeddings",
+    ("openai", "moderation"): "openai_moderations",
+    ("anthropic", "chat"): "anthropic_messages",
+    ("anthropic", "count_tokens"): "anthropic_count_tokens",
+    ("gemini", "chat"): "gemini_generate",
+    ("gemini", "count_tokens"): "gemini_count_tokens",
+}
+"""Family and operation to the dialect that such a call is most likely in: what that can't carry, a told call can't either."""
+
+
 class Plain:
     """The codec of a call that was told without a dialect: parameters are fields of the body."""
 
     name = ""
     operation = ""
 
-    def __init__(self, family: str) -> None:
+    def __init__(self, family: str, operation: str = "") -> None:
         self.family = family
+        dialect = STANDARD.get((family, operation))
+        self._like = codec_of(dialect) if dialect else None
 
     def write_call(self, call: Call, member: Member, edits: Sequence[Edit]) -> Outgoing:
         """The body with its edits, as JSON."""
@@ -54,12 +69,16 @@ class Plain:
         return Outgoing(call.method, call.path, (), orjson.dumps(body, default=str))
 
     def cap(self, call: Call, name: str, maximum: float) -> tuple[Edit, ...]:
-        """Lower the parameter, or set it where there is none."""
+        """Lower the parameter, or set it where there is none. Raises CannotCarry."""
+        if self._like is not None:
+            self._like.cap(replace(call, body={}), name, maximum)
         value = call.params.get(name, maximum)
         return (Edit(f"/{name}", min(cast("float", value), maximum)),)
 
     def set(self, call: Call, name: str, value: object) -> tuple[Edit, ...]:
-        """Put the parameter."""
+        """Put the parameter. Raises CannotCarry."""
+        if self._like is not None:
+            self._like.set(replace(call, body={}), name, value)
         return (Edit(f"/{name}", value),)
 
 
@@ -77,12 +96,11 @@ def natural(claim: Claim) -> object:
 
 def call(snapshot: Snapshot, made: TestCall, name: str) -> tuple[Call, Codec]:
     """The call as its codec reads it, or as it is told. Raises CallError for a body that the dialect does not take, or no dialect."""
-    source = Source(**made.source)  # type: ignore[arg-type]
+    told_of = made.source
+    source = Source(told_of.ip, told_of.loopback, told_of.namespace, told_of.pod)
     if made.dialect:
-        codec = next((endpoint.codec for endpoint in wire.ENDPOINTS if endpoint.codec.name == made.dialect), None)
-        if codec is None:
-            raise MalformedCall(f"no dialect is called `{made.dialect}`")
-        return replace(_read(codec, made, name), source=source), codec
+        codec = codec_of(made.dialect)
+        return replace(read(codec, made, name), source=source), codec
     asked = made.model if made.operation == "tool_call" else made.target
     told = Call(
         id=name,
@@ -97,15 +115,25 @@ def call(snapshot: Snapshot, made: TestCall, name: str) -> tuple[Call, Codec]:
         max_output=_bound(made.params),
         source=source,
     )
-    return told, cast("Codec", Plain(_family(snapshot, told.target)))
+    return told, cast("Codec", Plain(_family(snapshot, told.target), told.operation))
 
 
-def _read(codec: Codec, made: TestCall, name: str) -> Call:
-    """Through the codec, as bytes. `target` and `stream` are put where the dialect has them."""
+def codec_of(dialect: str) -> Codec:
+    """The codec of a dialect. Raises MalformedCall."""
+    codec = next((endpoint.codec for endpoint in wire.ENDPOINTS if endpoint.codec.name == dialect), None)
+    if codec is None:
+        raise MalformedCall(f"no dialect is called `{dialect}`")
+    return codec
+
+
+def read(codec: Codec, made: TestCall, name: str) -> Call:
+    """Through the codec, as bytes. `target` and `stream` are put where the dialect has them. Raises CallError."""
     body = dict(made.body or {})
     path = PATHS.get(made.dialect, "/").format(model=made.target)
-    parts = {"model": made.target, "method": METHODS.get(made.dialect, "")}
+    parts = {"model": made.target, "method": METHODS.get(made.dialect, "")} | ({"id": made.target} if made.target else {})
     query: tuple[tuple[str, str], ...] = ()
+    if made.dialect == "openai_models":
+        return codec.read_call(name, WireRequest("GET", "/", (), (), b""), parts)
     if made.dialect in METHODS:
         if made.stream:
             parts["method"], query = "streamGenerateContent", (("alt", "sse"),)
@@ -126,15 +154,23 @@ def _family(snapshot: Snapshot, target: str) -> str:
 
 def tool(made: TestCall) -> Tool:
     """The tool that is proposed: `server/name`, or a bare name."""
-    server, slash, name = made.target.rpartition("/")
-    return Tool(name, server if slash else "", args=made.args)
+    known = proposal(made.target)
+    if made.tool is None:
+        return replace(known, args=made.args)
+    return Tool(known.name, made.tool.server or known.server, made.tool.kind, made.args)
+
+
+def proposal(target: str) -> Tool:
+    """A tool by its name alone, `server/name` or bare: its arguments are not known."""
+    server, slash, name = target.rpartition("/")
+    return Tool(name, server if slash else "")
 
 
 class Facts:
-    """Answers needs from data. `quota` is what the store says for a Quota document: granted unless told."""
+    """Answers needs from data: what the store says of a Quota, and whose an id is. Granted and own, unless told."""
 
-    def __init__(self, quota: Mapping[str, str], owner: Principal, members: Sequence[Member] = ()) -> None:
-        self._quota = quota
+    def __init__(self, told: TestFacts, owner: Principal, members: Sequence[Member] = ()) -> None:
+        self._told = told
         self._owner = owner
         self._members = members
 
@@ -144,16 +180,36 @@ class Facts:
             return Unauthenticated("nobody was presented")
         if isinstance(need, Reserve):
             return self._reserve(need)
-        return Owned(self._owner.id, self._members[0].upstream if self._members else "")
+        return self._own(need.id)
+
+    def _own(self, id: str) -> object:
+        whose = self._told.owners.get(id, "own")
+        if whose == "unavailable":
+            return Unavailable("owner store")
+        if whose == "unknown":
+            return None
+        return Owned(self._owner.id if whose == "own" else "", self._members[0].upstream if self._members else "")
 
     def _reserve(self, need: Reserve) -> object:
         for item in need.items:
-            told = self._quota.get(item.rule, "granted")
+            told = self._told.quota.get(item.rule, "granted")
             if told == "unavailable":
                 return Unavailable("quota store")
-            if told == "exhausted":
+            if told == "exhausted" or self._used(item) + item.amount > item.limit:
                 return Exhausted(Level(item.counter, item.metric, item.limit, 0.0, 1.0, 60.0, item.rule), 1.0)
         return Reserved("", ())
+
+    def _used(self, item: Reservation) -> float:
+        """What is used of this limit: told for its window (`requests/1m`), or for its metric, or nothing."""
+        used = self._told.used.get(item.rule, {})
+        told = [amount for name, amount in used.items() if "/" in name and _is_window(name, item)]
+        return float(told[0] if told else used.get(item.metric, 0.0))
+
+
+def _is_window(name: str, item: Reservation) -> bool:
+    metric, _, per = name.partition("/")
+    window = item.window.partition(":")[0] if isinstance(item.window, str) else item.window
+    return metric == item.metric and window in (per, seconds_of(per))
 
 
 class Answering(Protocol):
@@ -173,8 +229,8 @@ def drive(steps: Steps[T], facts: Answering) -> T:
         answer = facts.answer(need)
 
 
-def decide(snapshot: Snapshot, asked: Call, codec: Codec, who: Principal, *, quota: Mapping[str, str], now: float) -> Decision:
+def decide(snapshot: Snapshot, asked: Call, codec: Codec, who: Principal, *, told: TestFacts, now: float) -> Decision:
     """One call down the ladder."""
     resolved = snapshot.resolve(asked, codec.family)
-    facts = Facts(quota, who, resolved.members)
+    facts = Facts(told, who, resolved.members)
     return drive(ladder.decide(snapshot, resolved, (), codec=codec, now=now, decision_id=asked.id, principal=who), facts)

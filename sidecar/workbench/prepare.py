@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sidecar.compiler import compile_layers
-from sidecar.config.diagnostics import Diagnostic
+from sidecar.compiler import compile_loaded
+from sidecar.config.diagnostics import Diagnostic, in_reading_order
 from sidecar.config.load import LayerFiles, load
 from sidecar.workbench import cases
 
@@ -56,10 +56,8 @@ def prepare_over(layers: Sequence[LayerFiles], good: Sequence[LayerFiles], envir
 def compiled(layers: Sequence[LayerFiles], environ: Mapping[str, str], now: float) -> Prepared:
     """The same without running the tests: for `sidecar test`, which tells each result."""
     loaded = load(layers, environ, now)
-    if any(item.severity == "error" for item in loaded.diagnostics):
-        return _failed(layers, loaded.diagnostics)
-    compilation = compile_layers(loaded.layers, now=now)
-    diagnostics = (*loaded.diagnostics, *compilation.diagnostics)
+    compilation = compile_loaded(loaded, now=now)
+    diagnostics = in_reading_order((*loaded.diagnostics, *compilation.diagnostics), [f"{layer.name}/{name}" for layer in layers for name, _ in layer.files])
     if compilation.snapshot is None:
         return _failed(layers, diagnostics)
     documents = tuple(document for layer in loaded.layers for document in layer.documents)

@@ -1,4 +1,4 @@
-"""`make bench`: decisions by number of rules, the whole gate against HAProxy, start, memory, cost per streamed chunk.
+"""`make bench`: conditions beside other engines, decisions by number of rules, the whole gate against HAProxy, start, memory, cost per streamed chunk, replay.
 
 Figures are ratios in one run on one machine: load generator and upstream on core 0, the proxy under test on core 1, rounds
 interleaved, medians. What is not installed (wrk, nginx, haproxy; all in Debian) is left out and said so.
@@ -12,7 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import conditions
 import decisions
+import replay
 import wire_bench
 
 
@@ -20,12 +22,16 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--secs", type=int, default=4)
-    parser.add_argument("--only", choices=["decisions", "wire", "stream", "start"])
+    parser.add_argument("--only", choices=["conditions", "decisions", "wire", "stream", "start", "replay"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         where = Path(place)
+        if args.only in {None, "conditions"}:
+            conditions.report()
         if args.only in {None, "decisions"}:
             decisions.report(where)
+        if args.only in {None, "replay"}:
+            replay.report(where)
         if args.only in {None, "start"}:
             wire_bench.start(where)
         missing = [tool for tool in ("wrk", "nginx", "haproxy", "taskset") if shutil.which(tool) is None]

@@ -3,11 +3,13 @@
 import gc
 import statistics
 import time
+from dataclasses import replace
 
 import configuration
 import orjson
 
 from sidecar import wire
+from sidecar.compiler.memo import Memo
 from sidecar.evaluate import ladder
 from sidecar.need import OwnerOf, Reserve, Verify
 from sidecar.principal import Presented, Principal
@@ -32,15 +34,29 @@ BODIES = [
 
 
 def report(where):
-    print(f"{'rules':>7} {'load s':>7} {'p50 us':>7} {'p99 us':>7}   (one decision: ladder, permit, re-serialised bytes)")
-    for rules in (10, 100, 1_000, 10_000):
-        started = time.perf_counter()
-        snapshot = prepare(read_layers([str(configuration.directory(where, rules, "http://127.0.0.1:9/v1"))]), {}, time.time()).snapshot
-        loaded = time.perf_counter() - started
-        gc.collect()
-        gc.freeze()  # as the process does after each load
-        times = sorted(once(snapshot) for _ in range(20_000))
-        print(f"{rules:7} {loaded:7.2f} {statistics.median(times) / 1e3:7.1f} {times[int(len(times) * 0.99)] / 1e3:7.1f}")
+    print("one decision: ladder, permit, re-serialised bytes; rules told apart by `match`, or all of one match and told apart by `when`")
+    print(f"{'rules':>7} {'by':>6} {'load s':>7} {'p50 us':>7} {'p99 us':>7} {'first us':>9}   (first: nothing is remembered yet)")
+    for shape in configuration.SHAPES:
+        for rules in (10, 100, 1_000, 10_000):
+            measure(where, shape, rules)
+
+
+def measure(where, shape, rules):
+    directory = configuration.directory(where, rules, "http://127.0.0.1:9/v1", shape=shape)
+    layers = read_layers([str(directory)])
+    started = time.perf_counter()
+    snapshot = prepare(layers, {}, time.time()).snapshot
+    loaded = time.perf_counter() - started
+    gc.collect()
+    gc.freeze()  # as the process does after each load
+    first = statistics.median(anew(snapshot) for _ in range(50))
+    times = sorted(once(snapshot) for _ in range(20_000))
+    print(f"{rules:7} {shape:>6} {loaded:7.2f} {statistics.median(times) / 1e3:7.1f} {times[int(len(times) * 0.99)] / 1e3:7.1f} {first / 1e3:9.1f}")
+
+
+def anew(snapshot):
+    """A decision of which the snapshot remembers nothing."""
+    return once(replace(snapshot, _members=Memo(), _candidates=Memo(), people=Memo(), counters=Memo()))
 
 
 STORE = counters("memory://")

@@ -89,7 +89,16 @@ def test_resolving_keeps_every_other_field_of_a_call(kit):
         "body": {"a": 1},
     }
     full |= {"segments": ("s",), "params": {"b": 2}, "tools": (Tool("t"),), "tool": Tool("u"), "refs": (("response", "r"),), "members": (), "tokens": 3}
-    full |= {"max_output": 4, "choices": 5, "bytes": 6, "source": Source("::1"), "headers": (("h", "v"),), "query": (("q", "v"),), "trace": ("a", "b", "c")}
+    full |= {
+        "max_output": 4,
+        "choices": 5,
+        "bytes": 6,
+        "source": Source("::1"),
+        "headers": (("h", "v"),),
+        "query": (("q", "v"),),
+        "trace": ("a", "b", "c"),
+        "asked": "m",
+    }
     assert set(full) == {field.name for field in fields(Call)}, "a new field must travel too"
     call = Call(**full)
     resolved = snapshot.resolve(call, "openai")

@@ -31,6 +31,13 @@ def test_perhaps_is_shown_and_never_is_not(kit):
     assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("no", "deny", 'principal.team == "core"'))) == ()
 
 
+def test_what_a_list_cannot_know_never_hides_and_never_denies(kit):
+    for when in ('call.dialect == "openai_chat"', "call.stream", "!call.stream"):
+        assert shown(kit, kit.policy("p", kit.rule("few", "allow", when))) == ALL
+        assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("no", "deny", when))) == ALL
+    assert shown(kit, kit.policy("p", kit.rule("few", "allow", 'call.stream && principal.team == "x"'))) == ()
+
+
 def test_a_deny_of_one_model_hides_it_and_its_alias(kit):
     assert shown(kit, kit.ALLOW, kit.policy("p", kit.rule("no", "deny"), target=["gpt-4o"])) == ("gpt-4o-mini", "text-embed")
 
@@ -57,3 +64,10 @@ def test_layers_and_default_allow(kit):
     later = [kit.policy("t", kit.rule("mini", "allow"), target=["gpt-4o-mini"])]
     assert models(kit.built(settings), kit.DEV, "openai", kit.NOW) == ALL
     assert models(kit.built(settings, kit.upstream(), later=[later]), kit.DEV, "openai", kit.NOW) == ("gpt-4o-mini",)
+
+
+def test_an_error_in_one_part_does_not_hide_where_another_part_is_not_known(kit):
+    document = kit.policy("p", kit.rule("no", "deny", "call.tokens > 10"), when="1 / (principal.claims.level - 2) == 1")
+    assert shown(kit, kit.ALLOW, document) == ALL
+    sure = kit.policy("p", kit.rule("no", "deny"), when="1 / (principal.claims.level - 2) == 1")
+    assert shown(kit, kit.ALLOW, sure) == ()

@@ -236,3 +236,43 @@ def test_dollars_that_nobody_can_tell_stay_as_reserved(kit):
 
 def test_a_refund_keeps_the_request_counted():
     assert quotas.refund() == {"requests": 1.0, "input_tokens": 0.0, "output_tokens": 0.0, "tokens": 0.0, "cost_usd": 0.0, "concurrency": 0.0}
+
+
+# ---------------------------------------------------------------- on record
+
+
+def test_the_facts_name_the_quotas_that_were_granted_and_the_amounts_that_were_asked_for(kit):
+    snapshot = kit.built(kit.ALLOW, quota(kit), quota(kit, "t", "tokens"))
+    facts = kit.asked(snapshot, kit.call(tokens=10, max_output=20, body={})).facts
+    assert facts["quota"] == "granted"
+    assert [name.partition("#")[0] for name in facts["quotas"]] == ["q", "t"]
+    assert facts["bill"] == {"input_tokens": 10.0, "output_tokens": 20.0, "tokens": 30.0, "cost_usd": facts["bill"]["cost_usd"]}
+
+
+def test_of_several_the_facts_name_the_one_that_ran_out_and_no_bill_where_nothing_is_metered(kit):
+    snapshot = kit.built(kit.ALLOW, quota(kit), quota(kit, "r"))
+    script = kit.Script(by={Reserve: lambda need: Exhausted(kit.replace(level(), counter=need.items[1].counter), 1.0)})
+    facts = kit.asked(snapshot, script=script).facts
+    assert (facts["quota"], [name.partition("#")[0] for name in facts["quotas"]], "bill" in facts) == ("exhausted", ["r"], False)
+
+
+def test_what_is_not_reserved_is_said_to_be_spared(kit):
+    assert kit.asked(kit.built(kit.ALLOW, quota(kit)), reserve=False).facts == {"quota": "spared"}
+    assert kit.asked(kit.built(kit.ALLOW), reserve=False).facts == {}
+
+
+def identity(kit, **spec):
+    (rule,) = (
+        kit.built(kit.ALLOW, kit.document("Quota", "q", **{"key": ["principal.id"], "limits": [{"metric": "requests", "max": 5, "per": "1m"}], **spec}))
+        .layers[0]
+        .quotas.rules
+    )
+    return rule.identity
+
+
+def test_a_quota_is_another_question_when_its_key_or_a_limit_is_another(kit):
+    same = identity(kit)
+    assert same.startswith("q#")
+    assert same == identity(kit, onError="allow") == identity(kit, match={"operation": ["chat"]})
+    limits = [[{"metric": "requests", "max": most, "per": per}] for most, per in ((6, "1m"), (5, "1h"))]
+    assert len({same, identity(kit, key=["principal.team"]), *(identity(kit, limits=each) for each in limits)}) == 4

@@ -49,6 +49,15 @@ def problems(source, declarations=REQUEST, result=BOOL):
         ("math == 1", "`math` is a namespace of functions, not a value", ""),
         ("principal.groups.exists(g, g == 1)", "`==` compares `string` with `int`, which are never equal", ""),
         ("call.tokens.exists(g, true)", "`exists` goes over a list or a map, not a `int`", ""),
+        ("call.?agent == 'a'", "`==` compares `optional(string)` with `string`, which are never equal", "it may be empty: give a default with `.orValue(…)`"),
+        ("call.tokens in [1, '2']", "this list holds `int`, and here `string`", "write `dyn(…)` around it if it is meant"),
+        ("call.params.x in ['a', 'b', 3]", "this list holds `string`, and here `int`", "write `dyn(…)` around it if it is meant"),
+        ("call.params.x in [[1], ['a']]", "this list holds `list(int)`, and here `list(string)`", "write `dyn(…)` around it if it is meant"),
+        ("call.params.x in [true, 'true']", "this list holds `bool`, and here `string`", "write `dyn(…)` around it if it is meant"),
+        ("'a' in [1, 2]", "`string` is never in `list(int)`", ""),
+        ("principal.claims.level in ['1', '2']", "`int` is never in `list(string)`", ""),
+        ("now > timestamp('yesterday')", "`yesterday` is no RFC 3339 time", ""),
+        ("now - duration('1 day') > now", "`1 day` is no duration", ""),
         ("call.target == null", "`==` compares `string` with `null`, which are never equal", "test for presence with `has(…)`"),
     ],
 )
@@ -64,6 +73,22 @@ def test_all_mistakes_are_told_at_once_in_reading_order():
 
 def test_one_mistake_is_told_once():
     assert len(problems("nobody.a.b + 1 == nobody.c")) == 2  # once for each place it is written at
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "call.params.x in [1, 2.5, 3u]",
+        "call.params.x in [1, null]",
+        "call.params.x in [1, dyn('2')]",
+        "call.params.x in [call.params.y, 'a']",
+        "'%s of %d'.format([principal.team, call.tokens]) == 'a of 5'",
+        "call.params.x in [[], ['a']]",
+        "call.params == {'a': 1, 'b': 'text'}",
+    ],
+)
+def test_a_list_whose_types_are_meant_is_accepted(source):
+    assert expr.compile(source, REQUEST).type == BOOL
 
 
 @pytest.mark.parametrize(

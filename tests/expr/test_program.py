@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar import expr
-from sidecar.expr import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, UNKNOWN, VARYING, Declarations, Fault, Field, Record, Timestamp, list_of, map_of
+from sidecar.expr import BOOL, DOUBLE, DYN, INT, STRING, TIMESTAMP, UNKNOWN, VARYING, Declarations, Fault, Field, Record, Timestamp, closures, list_of, map_of
+from sidecar.expr.program import checked_tree
 
 X = Declarations({"x": DYN, "y": DYN})
 TYPED = Declarations(
@@ -56,6 +57,15 @@ def run(source, declarations=X, /, **bindings):
         ("x / y", {"x": -7, "y": 2}, -3),
         ("x % y", {"x": -7, "y": 2}, -1),
         ("x / y", {"x": 1, "y": 0}, Fault("division by zero")),
+        ("x % y", {"x": -(2**63), "y": -1}, Fault("integer overflow")),
+        ("1.0 / math.ceil(x)", {"x": -0.5}, float("-inf")),
+        ("math.round(x)", {"x": 0.49999999999999994}, 0.0),
+        ("math.round(x)", {"x": -2.5}, -3.0),
+        ("math.round(x)", {"x": 4503599627370497.0}, 4503599627370497.0),
+        ("x.?a.orValue(x.b)", {"x": {"a": 1}}, 1),
+        ("x.?a.orValue(x.b)", {"x": {}}, Fault("no such field or key: `b`")),
+        ("x.?a.or(x.b).orValue(2)", {"x": {"a": 1}}, 1),
+        ("x.or(y)", {"x": 1, "y": 2}, Fault("`or` is not defined for `int`")),
         ("x + y", {"x": 1, "y": "a"}, Fault("`+` is not defined for `int`, `string`")),
         ("x && true", {"x": 1}, Fault("a `int` stands where `bool` is needed")),
         ("x ? 1 : 2", {"x": "true"}, Fault("a `string` stands where `bool` is needed")),
@@ -137,6 +147,8 @@ def test_what_is_not_known_goes_through_unless_it_does_not_matter(source, wanted
         ("2 in x.l", {"l": [UNKNOWN, 1]}, UNKNOWN),
         ("x.l == [1]", {"l": [UNKNOWN]}, UNKNOWN),
         ("x", {"l": [UNKNOWN]}, UNKNOWN),
+        ("'a' in x", {"a": UNKNOWN}, UNKNOWN),
+        ("'b' in x", {"a": UNKNOWN}, False),
     ],
 )
 def test_unknown_is_found_at_any_depth(source, binding, wanted):
@@ -341,3 +353,21 @@ def test_a_constant_program_needs_no_bindings(x):
     program = expr.compile("[1, 2, 3].filter(e, e > 1).size() == 2", X)
     assert program.constant is True
     assert program({"x": x}) is True
+
+
+def test_a_deep_expression_is_built_in_time_linear_in_its_depth():
+    source = "x"
+    for _ in range(15):
+        source = f"x && (y || ({source}))"
+    calls = 0
+    make = closures.Builder.make
+
+    class Counting(closures.Builder):
+        def make(self, node):
+            nonlocal calls
+            calls += 1
+            return make(self, node)
+
+    root, checked = checked_tree(source, X, DYN)
+    Counting(checked).build(root)
+    assert calls < 100

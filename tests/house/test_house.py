@@ -68,6 +68,12 @@ def test_the_middle_calls_nothing_that_reads_the_world():
     assert found == []
 
 
+def test_every_expression_of_the_product_is_checked():
+    """`checked=False` is for the tests of the language and the tools of its development."""
+    asked = [(name, node.value.lineno) for name, tree in MODULES.items() for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "checked"]
+    assert [(name, line) for name, line in asked if not name.startswith("expr/")] == []
+
+
 def test_no_state_is_a_module_global():
     assert [name for name, tree in MODULES.items() for node in ast.walk(tree) if isinstance(node, ast.Global)] == []
 
@@ -111,7 +117,9 @@ def test_every_command_is_run_by_a_test(name):
 
 # ---------------------------------------------------------------- policies
 
-FOLDERS = sorted(folder for folder in (ROOT / "policies").iterdir() if folder.is_dir())
+FOLDERS = sorted(folder for folder in (ROOT / "policies").iterdir() if list(folder.glob("*.yaml")))
+"""The worked examples. The folders of `policies/library` are layers over a platform: tests/policies checks and runs them."""
+LAYERS = sorted({file.parent for file in (ROOT / "policies").rglob("*.yaml")})
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -122,10 +130,11 @@ def test_a_worked_example_checks_without_a_warning_and_its_tests_pass(folder, ca
     assert main(["test", "-c", path]) == exits.OK, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_a_worked_example_tells_editors_its_schema(folder):
+@pytest.mark.parametrize("folder", LAYERS, ids=lambda folder: folder.relative_to(ROOT).as_posix())
+def test_a_layer_of_policies_tells_editors_its_schema(folder):
     firsts = {file.name: file.read_text(encoding="utf-8").splitlines()[0] for file in folder.glob("*.yaml")}
-    assert firsts == dict.fromkeys(firsts, "# yaml-language-server: $schema=../../schemas/sidecar.json")
+    up = "../" * len(folder.relative_to(ROOT).parts)
+    assert firsts == dict.fromkeys(firsts, f"# yaml-language-server: $schema={up}schemas/sidecar.json")
 
 
 def test_the_embedded_quickstart_is_the_worked_example():

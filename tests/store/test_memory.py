@@ -41,6 +41,15 @@ def test_call_n_plus_one_is_refused():
     assert refused(store.reserve(ask(item()))).level.remaining == 0.0
 
 
+def test_levels_are_told_without_taking_anything_or_making_a_counter():
+    store = MemoryStore()
+    for _ in range(20):
+        assert [level.remaining for level in store.levels(ask(item(), item(counter="d", limit=3.0)))] == [10.0, 3.0]
+    assert store.stats().counters == 0
+    granted(store.reserve(ask(item(4.0))))
+    assert [level.remaining for level in store.levels(ask(item(), item(counter="d", limit=3.0)))] == [6.0, 3.0]
+
+
 def test_a_refusal_takes_nothing_from_any_counter():
     store = MemoryStore()
     plenty, scarce = item(counter="plenty"), item(counter="scarce", limit=1.0)

@@ -1,13 +1,16 @@
+import dataclasses
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.call import Call
+from sidecar.call import Call, Tool
 from sidecar.decision import Decision
 from sidecar.errors import BadRecord
 from sidecar.principal import Principal
 from sidecar.telemetry import record
+from sidecar.telemetry.chain import Chain
 
 SNAPSHOT = "ab" * 32
 
@@ -122,3 +125,48 @@ def test_another_version_or_no_record_is_refused(line):
 def test_garbage_raises_only_the_one_error(data):
     with pytest.raises(BadRecord):
         record.read(data)
+
+
+# ---------------------------------------------------------------- what inputs add
+
+
+def test_without_inputs_and_phase_a_line_says_nothing_of_them(decision):
+    line = record.line(decision())
+    assert b"inputs" not in line
+    assert b"phase" not in line
+    assert (record.read(line).inputs, record.read(line).phase) == (None, "")
+
+
+@pytest.mark.parametrize("phase", ["", "response", "head"])
+@pytest.mark.parametrize("inputs", [None, {"values": {}, "absent": [], "left": []}, {"values": {"call.params.n": 1.0}, "absent": ["a"], "left": ["b"]}, {"sealed": "x", "key": "k"}])  # fmt: skip
+def test_a_line_with_inputs_reads_and_writes_the_same_bytes(decision, phase, inputs):
+    line = record.line(decision(), snapshot=SNAPSHOT, phase=phase, inputs=inputs)
+    assert record.write(record.read(line)) == line
+    assert (record.read(line).phase, record.read(line).inputs) == (phase, inputs)
+
+
+def test_a_line_with_inputs_is_linked_and_written_again_whole(decision):
+    linked = Chain("c1").link(record.line(decision(), phase="response", inputs={"values": {}, "absent": [], "left": []}))
+    assert record.write(record.read(linked)) + b"\n" == linked
+
+
+def test_a_line_of_the_release_before_reads_and_writes_the_same_bytes(decision):
+    value = orjson.loads(record.line(decision(tool=True)))
+    del value["call"]["asked"], value["call"]["server"]
+    old = orjson.dumps(value)
+    assert record.write(record.read(old)) == old
+
+
+def test_counts_and_names_that_replay_needs_are_there_where_they_say_something(decision):
+    made = decision()
+    call = dataclasses.replace(made.call, max_output=50, choices=2, refs=(("response", "SECRET"),), tools=(Tool("web_search", args={"q": "SECRET"}),))
+    told = record.read(record.line(dataclasses.replace(made, call=call))).call
+    assert (told["max_output"], told["choices"], told["refs"], told["tools"]) == (50, 2, ["response"], ["web_search"])
+    assert not {"max_output", "choices", "refs", "tools", "asked", "server"} & set(record.read(record.line(made)).call)
+    assert (record.read(record.line(decision(tool=True))).call["server"], record.read(record.line(decision(tool=True))).call["asked"]) == ("fs", "")
+
+
+@pytest.mark.parametrize("field", ["by", "reasons", "would"])
+def test_a_list_that_is_none_is_refused(decision, field):
+    with pytest.raises(BadRecord):
+        record.read(orjson.dumps({**orjson.loads(record.line(decision())), field: None}))

@@ -16,7 +16,7 @@ def bearer(token):
     return {"authorization": f"Bearer {token}"}
 
 
-ENDPOINTS = [("GET", "/api/v1/status"), ("GET", "/api/v1/documents"), ("GET", "/api/v1/decisions"), ("POST", "/api/v1/explain"), ("POST", "/api/v1/reload"), ("GET", "/"), ("GET", "/api/v1/nothing"), ("PUT", "/api/v1/status")]  # fmt: skip
+ENDPOINTS = [("GET", "/api/v1/status"), ("GET", "/api/v1/documents"), ("GET", "/api/v1/decisions"), ("POST", "/api/v1/explain"), ("GET", "/api/v1/explain/d_1"), ("POST", "/api/v1/reload"), ("GET", "/"), ("GET", "/api/v1/nothing"), ("PUT", "/api/v1/status")]  # fmt: skip
 WRONG = {
     "none": {},
     "another": bearer("sca_guessed"),
@@ -91,6 +91,67 @@ async def test_a_call_is_explained_with_rule_and_place_and_nothing_is_sent(stage
     assert (told.status, told.json["effect"], told.json["by"]) == (200, "deny", ["base/cool"])
     assert told.json["rules"][0]["where"].startswith(f"{stage.directory}/all.yaml:")
     assert (stage.upstream.count, stage.records()) == (0, [])
+
+
+DENIED = {"principal": {"id": "key:dev"}, "call": {"operation": "chat", "target": "gpt-4o", "params": {"temperature": 2.0}}}
+
+
+async def explained(stage, fetch, admin, asked):
+    return (await fetch(stage, "admin", "/api/v1/explain", method="POST", headers=admin, json=asked)).json
+
+
+async def test_an_explanation_has_values_of_conditions_and_the_smallest_change(stage, fetch, admin, ask):
+    tree = await explained(stage, fetch, admin, DENIED)
+    (rule,) = (rule for layer in tree["parts"][0]["layers"] for rule in layer["rules"] if rule["rule"] == "base/cool")
+    (top,) = rule["conditions"][0]["parts"]
+    assert (rule["verdict"], top["value"], 2.0 in values(top)) == ("matched", True, True)
+    change = tree["smallest"]["ways"][0]["changes"][0]
+    assert (change["kind"], change["by"], tree["smallest"]["bound"]) == ("parameter", "caller", 2000)
+    assert (await ask(stage, **({"temperature": change["to"]} if "to" in change else {}))).status == 200, "what is told is allowed"
+
+
+def values(node):
+    return [node.get("value"), *(value for part in node.get("parts", ()) for value in values(part))]
+
+
+async def test_an_explanation_looks_at_live_counters_and_takes_nothing(stage, fetch, admin, ask):
+    asked = {"principal": {"id": "key:tiny"}, "call": {"operation": "chat", "target": "gpt-4o"}}
+    before = await explained(stage, fetch, admin, asked)
+    assert (await explained(stage, fetch, admin, asked))["quotas"] == before["quotas"], "asking spends nothing"
+    (quota,) = before["quotas"]
+    assert (quota["quota"], quota["now"], quota["limits"][0]["remaining"]) == ("one-a-minute", "granted", 1.0)
+    assert (await ask(stage, "tiny")).status == 200
+    (quota,) = (await explained(stage, fetch, admin, asked))["quotas"]
+    assert (quota["now"], quota["limits"][0]["remaining"]) == ("exhausted", 0.0)
+
+
+async def test_a_recent_decision_is_explained_by_its_id(make_stage, fetch, admin_of, ask):
+    async with make_stage(lambda stage: stage.documents(records={"inputs": "facts", "sinks": [{"file": "decisions.jsonl"}]})) as stage:
+        admin = await admin_of(stage)
+        id = (await ask(stage, temperature=2.0)).headers["x-sidecar-decision"]
+        told = await fetch(stage, "admin", f"/api/v1/explain/{id}", headers=admin)
+        assert (told.status, told.json["id"], told.json["effect"], told.json["by"], told.json["undecided"]) == (200, id, "deny", ["base/cool"], "")
+        assert (told.json["recorded"]["same"], told.json["recorded"]["effect"]) == (True, "deny")
+        assert told.json["smallest"]["ways"][0]["changes"][0]["kind"] == "parameter"
+        assert stage.upstream.count == 0
+
+
+async def test_a_decision_of_which_nothing_was_kept_is_explained_as_undecidable(stage, fetch, admin, ask):
+    id = (await ask(stage, temperature=2.0)).headers["x-sidecar-decision"]
+    told = await fetch(stage, "admin", f"/api/v1/explain/{id}", headers=admin)
+    assert (told.status, told.json["undecided"], told.json["recorded"]["by"]) == (200, "call.params.temperature", ["base/cool"])
+    assert told.json["smallest"]["missing"] == ["call.params.temperature"]
+
+
+async def test_a_decision_that_is_not_among_the_recent_ones_is_404(stage, fetch, admin):
+    told = await fetch(stage, "admin", "/api/v1/explain/d_0", headers=admin)
+    assert (told.status, told.headers["content-type"]) == (404, "application/problem+json; charset=utf-8")
+
+
+async def test_a_call_of_nobody_we_know_cannot_be_explained(stage, fetch, admin, ask):
+    id = (await ask(stage, "sck_nobody")).headers["x-sidecar-decision"]
+    told = await fetch(stage, "admin", f"/api/v1/explain/{id}", headers=admin)
+    assert (told.status, "before any policy was asked" in told.json["detail"]) == (409, True)
 
 
 @pytest.mark.parametrize(("body", "words"), [(b"{", "no call"), (b"[]", "no JSON object"), (b'{"cal": {}}', "`cal` is none of"), (b'{"call": {"operatoin": 1}}', "`operatoin`")])  # fmt: skip

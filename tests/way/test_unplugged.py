@@ -4,6 +4,7 @@ import aiohttp
 import pytest
 
 from sidecar.evaluate import combine, ladder
+from sidecar.evaluate.lattice import LIVE
 from sidecar.evaluate.state import State
 from sidecar.testing import principal
 
@@ -25,11 +26,11 @@ async def ask(stage, who, extra):
         return answer.status
 
 
-def always(snapshot, call, presented, *, codec, now, decision_id, principal=None, reserve=True, clock=None):
+def always(snapshot, call, presented, *, codec, now, decision_id, principal=None, reserve=True, counting=None, clock=None):
     """A ladder with every rung taken out."""
     resolved = snapshot.resolve(call, codec.family)
-    state = State(snapshot, resolved, presented, codec=codec, now=now, id=decision_id, principal=NOBODY, reserving=False)
-    state.candidates = snapshot.candidates(resolved, NOBODY.subjects)
+    state = State(snapshot, resolved, presented, codec=codec, now=now, id=decision_id, principal=NOBODY, reserving=False, counting=LIVE)
+    state.candidates = snapshot.candidates(resolved, NOBODY)
     state.survivors = state.candidates.everyone
     return combine.permitted(state, resolved.members, {m.model: codec.write_call(resolved, m, ()) for m in resolved.members})
     yield

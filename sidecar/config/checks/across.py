@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.config import documents
+from sidecar.config.checks.base import at_key, escaped
 from sidecar.config.checks.settings import is_loopback
 from sidecar.config.diagnostics import Diagnostic
 from sidecar.config.validate import near
@@ -213,13 +214,50 @@ def fleets(world: World) -> Found:
 
 
 def tested_quotas(world: World) -> Found:
-    """A test answers for quotas that exist."""
-    known = {document.name for document in world.of("Quota")}
+    """A test answers for quotas that exist, and fills limits that they have."""
+    known = {document.name: document for document in world.of("Quota")}
+    for document in world.of("Test"):
+        facts = [(f"/spec/expect/{index}/facts", row.facts) for index, row in enumerate(document.spec.expect)]
+        facts += [(f"/spec/calls/{escaped(name)}/facts", call.facts) for name, call in document.spec.calls.items()]
+        for pointer, said in facts:
+            for field, name in (*(("quota", name) for name in said.quota), *(("used", name) for name in said.used)):
+                if name not in known and not world.may_have("Quota", name):
+                    yield document.complaint("error", "unknown-quota", f"no Quota `{name}`", f"{pointer}/{field}/{name}", hint=near(name, known))
+            for name, used in said.used.items():
+                limits = _limits(known[name]) if name in known else set(used)
+                for metric in sorted(used.keys() - limits):
+                    hint = near(metric, limits)
+                    yield at_key(document, "unknown-limit", f"Quota `{name}` has no limit `{metric}`", f"{pointer}/used/{name}/{escaped(metric)}", hint)
+
+
+def _limits(quota: Document) -> set[str]:
+    """The limits by the names that a test may give them: `requests`, `requests/1m`."""
+    return {name for limit in quota.spec.limits for name in (limit.metric, f"{limit.metric}/{limit.per}".rstrip("/"))}
+
+
+def tested_rules(world: World) -> Found:
+    """A rule that a test expects to decide is there."""
+    known = set(_rules(world))
     for document in world.of("Test"):
         for index, row in enumerate(document.spec.expect):
-            for name in row.facts.quota:
-                if name not in known and not world.may_have("Quota", name):
-                    yield document.complaint("error", "unknown-quota", f"no Quota `{name}`", f"/spec/expect/{index}/facts/quota/{name}", hint=near(name, known))
+            for field in ("by", "would"):
+                for place, name in enumerate(getattr(row, field)):
+                    if name not in known and not any(world.may_have(kind, name.partition("/")[0]) for kind in ("Policy", "Roles", "Quota")):
+                        pointer = f"/spec/expect/{index}/{field}/{place}"
+                        yield document.complaint("error", "unknown-rule", f"no rule is called `{name}`", pointer, hint=_near_rule(name, known))
+
+
+def _rules(world: World) -> Iterator[str]:
+    yield "default"  # what stands among the would-be reasons where no rule said anything
+    yield from (f"{document.name}/{rule.name}" for document in world.of("Policy") for rule in document.spec.rules)
+    yield from (f"{document.name}/{role}" for document in world.of("Roles") for role in document.spec.roles)
+    yield from (document.name for document in world.of("Quota"))
+
+
+def _near_rule(name: str, known: set[str]) -> str:
+    """The nearest name; of the same document where there is one."""
+    head, slash, _ = name.partition("/")
+    return near(name, [each for each in known if slash and each.startswith(f"{head}/")]) or near(name, known)
 
 
 def tls_for_certificates(world: World) -> Found:

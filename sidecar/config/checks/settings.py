@@ -96,6 +96,17 @@ def proxies(document: Document) -> Found:
             yield document.complaint("error", "address", f"`{text}` believes everybody's `X-Forwarded-For`", pointer, hint="name the proxies")
 
 
+def seal(document: Document) -> Found:
+    """`inputs: sealed` and `seal` come together."""
+    records = document.spec.records
+    if records.inputs == "sealed" and (records.seal is None or not records.seal.public_key):
+        hint = "`seal: {publicKey: FILE}`, made by `sidecar keys seal`"
+        yield document.complaint("error", "seal", "`inputs: sealed` needs a public key", "/spec/records/inputs", hint=hint)
+    if records.seal is not None and records.inputs != "sealed":
+        text = f"`seal` has no meaning with `inputs: {records.inputs}`"
+        yield document.complaint("error", "seal", text, "/spec/records/seal", hint="`inputs: sealed`, or take the line out")
+
+
 def core(document: Document) -> Found:
     """`core: delegate` and `delegate:` come together."""
     spec = document.spec
