@@ -1,4 +1,4 @@
-"""`make bench`: conditions beside other engines, decisions by number of rules, the whole gate against HAProxy, start, memory, cost per streamed chunk, replay.
+"""`make bench`: conditions and decisions beside other engines, decisions by number of rules, the whole gate against HAProxy, start, memory, cost per streamed chunk, replay.
 
 Figures are ratios in one run on one machine: load generator and upstream on core 0, the proxy under test on core 1, rounds
 interleaved, medians. What is not installed (wrk, nginx, haproxy; all in Debian) is left out and said so.
@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import conditions
 import decisions
+import engines
 import replay
 import wire_bench
 
@@ -22,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--secs", type=int, default=4)
-    parser.add_argument("--only", choices=["conditions", "decisions", "wire", "stream", "start", "replay"])
+    parser.add_argument("--only", choices=["conditions", "decisions", "engines", "wire", "stream", "start", "replay"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         where = Path(place)
@@ -30,6 +31,8 @@ def main() -> int:
             conditions.report()
         if args.only in {None, "decisions"}:
             decisions.report(where)
+        if args.only in {None, "engines"}:
+            engines.report()
         if args.only in {None, "replay"}:
             replay.report(where)
         if args.only in {None, "start"}:
