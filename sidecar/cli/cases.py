@@ -10,13 +10,16 @@ import os
 import sys
 import time
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.cli import compared, exits
+from sidecar.cli.records import RECORDS, recorded
 from sidecar.cli.run import refused
 from sidecar.config.diagnostics import render_text
-from sidecar.errors import ConfigError
-from sidecar.workbench import cases, coverage, mutate, told
+from sidecar.errors import BadRecord, ConfigError
+from sidecar.telemetry.sealing import Opener
+from sidecar.workbench import cases, coverage, from_record, mutate, told
 from sidecar.workbench.files import read_layers
 from sidecar.workbench.prepare import compiled
 
@@ -34,6 +37,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coverage", action="store_true", help="tell which rules and conditions no case shows, each with the row to add")
     parser.add_argument("--min", type=percent, metavar="N", help="with --coverage: fail below N percent (floored)")
     parser.add_argument("--mutate", action="store_true", help="change one thing at a time in the policies; fail where the tests do not notice")
+    parser.add_argument("--from", dest="decision", metavar="DECISION", help="run nothing: print a Test document made of this recorded decision")
+    parser.add_argument(
+        "--records", action="append", type=Path, metavar="FILE", help=f"with --from: where it is recorded (default: {RECORDS} in $SIDECAR_STATE)"
+    )
+    parser.add_argument("--key", type=Path, metavar="PEM", help="with --from: the private key that opens sealed inputs")
 
 
 def percent(text: str) -> int:
@@ -52,10 +60,34 @@ def run(args: argparse.Namespace) -> int:
     if prepared.snapshot is None:
         sys.stderr.write(render_text(prepared.diagnostics, color=sys.stderr.isatty()) + "\n")
         return exits.BAD_CONFIGURATION
+    if args.decision:
+        return _written(prepared.snapshot, args)
     found = _found(prepared.snapshot, args)
     sys.stdout.write(told.FORMATS[args.format](found))
     code = exits.OK if _passed(found) else exits.FINDINGS
     return compared.told(prepared.snapshot, code) if args.reference else code
+
+
+def _written(snapshot: Snapshot, args: argparse.Namespace) -> int:
+    """Print the test of a recorded decision; what is wrong with it goes to standard error."""
+    from sidecar.server.app import state_directory  # noqa: PLC0415  (the server is not needed to run tests)
+
+    try:
+        opener = Opener(args.key.read_bytes()) if args.key is not None else None
+        made = from_record.remade(snapshot, recorded(args.decision, args.records or [state_directory(os.environ) / RECORDS]), opener=opener)
+    except BadRecord as error:
+        sys.stderr.write(f"`{args.decision}` makes no test: {error.message}\n")
+        return exits.USAGE
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"cannot read `{getattr(error, 'filename', None) or args.key}`: {getattr(error, 'strerror', None) or error}\n")
+        return exits.USAGE
+    sys.stdout.write(made.text)
+    if made.undecided:
+        sys.stderr.write(f"not kept, and it could change the answer: {made.undecided}; put it in, or record with `inputs: facts`\n")
+        return exits.UNDECIDABLE
+    if made.changed:
+        sys.stderr.write("these documents decide otherwise by now\n")
+    return exits.OK
 
 
 def _found(snapshot: Snapshot, args: argparse.Namespace) -> told.Found:

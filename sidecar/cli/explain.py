@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.cli import exits
 from sidecar.cli.explained import Style, lines, page
-from sidecar.cli.records import with_rotated
+from sidecar.cli.records import RECORDS, recorded
 from sidecar.cli.run import refused
 from sidecar.errors import BadRecord, ConfigError
 from sidecar.server.app import state_directory
-from sidecar.telemetry import record
 from sidecar.telemetry.sealing import Opener
 from sidecar.workbench import explain
 from sidecar.workbench.files import read_layers
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sidecar.compiler.snapshot import Snapshot
-
-RECORDS = "decisions.jsonl"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -83,21 +80,10 @@ def _snapshot(directories: Sequence[str]) -> Snapshot:
 def _told(args: argparse.Namespace, snapshot: Snapshot) -> dict[str, Any]:
     if args.call.startswith("d_") and not Path(args.call).exists():
         opener = Opener(args.key.read_bytes()) if args.key is not None else None
-        found = _found(args.call, args.records or [state_directory(os.environ) / RECORDS])
+        found = recorded(args.call, args.records or [state_directory(os.environ) / RECORDS])
         return explain.explained_record(snapshot, found, opener=opener, bound=args.bound).tree
     asked = json.loads(sys.stdin.read() if args.call == "-" else Path(args.call).read_text(encoding="utf-8"))
     return explain.explain(snapshot, asked, now=time.time(), bound=args.bound)
-
-
-def _found(decision: str, files: Sequence[Path]) -> record.Record:
-    """The last line of this decision. Raises BadRecord where there is none."""
-    named, found = decision.encode(), None
-    for file in with_rotated(files):
-        with file.open("rb") as held:
-            found = next((line for line in held if named in line and record.parse(line).get("id") == decision), found)
-    if found is None:
-        raise BadRecord(f"it is not in {', '.join(str(file) for file in files)}")
-    return record.read(found)
 
 
 def style(args: argparse.Namespace) -> Style:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.cli import exits
+from sidecar.errors import BadRecord
+from sidecar.telemetry import record
 from sidecar.telemetry.seal import PUBLIC
 from sidecar.telemetry.verify import verify
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sidecar.telemetry.verify import Report, Strand
+
+RECORDS = "decisions.jsonl"
+"""Where decisions are written unless Settings say otherwise, in the state directory."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +64,17 @@ def with_rotated(files: Sequence[Path]) -> Iterator[Path]:
             if path not in seen and path not in files[: files.index(file)]:
                 seen.add(path)
                 yield path
+
+
+def recorded(decision: str, files: Sequence[Path]) -> record.Record:
+    """The last line of this decision. Raises BadRecord where there is none, and OSError."""
+    named, found = decision.encode(), None
+    for file in with_rotated(files):
+        with file.open("rb") as held:
+            found = next((line for line in held if named in line and record.parse(line).get("id") == decision), found)
+    if found is None:
+        raise BadRecord(f"it is not in {', '.join(str(file) for file in files)}")
+    return record.read(found)
 
 
 def told(report: Report) -> Iterator[str]:

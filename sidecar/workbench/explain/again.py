@@ -91,7 +91,7 @@ class Again:
     def smallest(self, decision: Decision, bound: int) -> dict[str, Any]:
         """The search, where the record holds all that this decision could read; else why it was not made."""
         missing = self._missing(list(self.scenes()))
-        asked = self._asked(decision) if not missing and not self._recorded.has_body else None
+        asked = self.asked(decision) if not missing and not self._recorded.has_body else None
         if asked is None or not self._alike(asked, decision):
             return {"size": 0, "ways": [], "more": 0, "changes": 0, "decisions": 0, "bound": bound, "complete": False, "missing": missing or ["call.body"]}
         return smallest(self._snapshot, asked, bound=bound, sound=lambda other: self._sound(asked, other))
@@ -118,7 +118,7 @@ class Again:
         other = asked.decide(self._snapshot)
         return (other.effect, other.by) == (decision.effect, decision.by)
 
-    def _asked(self, decision: Decision) -> Asked:
+    def asked(self, decision: Decision) -> Asked:
         """The record in the words of a Test document."""
         held, call, person = self._recorded, self._recorded.call, self._person
         values = held.kept.values
