@@ -20,10 +20,11 @@ The floors (a floor imports only downward; import-linter holds it)
     F1 engines      expr/    the condition language        wire/  one dialect per file
                     http1/   HTTP/1.1 framing, sans-IO      address  which addresses may be dialled
     F2 config/      YAML that remembers file:line:column -> documents -> diagnostics, schema
-    F3 compiler/    documents -> one frozen, hashed snapshot with an index
+    F3 compiler/    documents -> one frozen, hashed snapshot with an index; coverage/ what runs where, lints/ what is hardly meant
     F4 evaluate/    the decision: ladder identity rbac policies quotas reply combine why
     F5 the rim      store/ telemetry/, and on them credentials/ route/
-    F6 joining      gate (answers needs)   workbench/ (check test explain)   live (load, swap, retire)
+    F6 joining      gate (answers needs)   workbench/ (check test explain replay diff suggest fmt)   live (load, swap, retire)
+                    shadow (a candidate decides the same calls)
     F7 doors        server/
     F8 people       cli/, testing (the public kit)
 
@@ -35,6 +36,7 @@ A newcomer's one place
     a detector of no     a rule in YAML; not code
     a routing core       route/x.py with send(permit) + one line, or an entry point `sidecar.cores`
     a store, a sink      one file + one line in its package
+    a lint               compiler/lints/x.py + one line in its table
     a command            cli/x.py + one line in cli/main.py
     a kind of document   config/documents.py + compiler/ + a stage + why
 """

@@ -17,6 +17,7 @@ import pytest
 from sidecar import wire
 from sidecar.cli.main import COMMANDS
 from sidecar.config.load import LayerFiles
+from sidecar.expr.functions import FUNCTIONS
 from sidecar.telemetry.metrics import FAMILIES
 from sidecar.workbench.prepare import prepare
 
@@ -99,6 +100,17 @@ def served(method, path):
         return wire.match(method, path)
     except (wire.UnknownPath, wire.MethodNotAllowed):
         return None
+
+
+def test_every_function_of_conditions_is_told():
+    rows = "\n".join(line for line in TEXTS["conditions.md"].splitlines() if line.startswith("|"))
+    told = set(re.findall(r"[a-zA-Z0-9.]+", " ".join(re.findall(r"`([^`]+)`", rows))))
+    assert [name for name in FUNCTIONS if name[0] not in "_!-@" and name not in told] == []
+
+
+def test_every_command_is_told():
+    shown = " ".join(TEXTS.values())
+    assert [name for name in COMMANDS if f"sidecar {name}" not in shown and f"`{name}`" not in shown] == []
 
 
 def test_every_metric_that_is_named_is_told():
