@@ -22,7 +22,7 @@ from sidecar.evaluate.lattice import LISTING, LIVE
 from sidecar.evaluate.quotas import BOUNDS
 from sidecar.need import Exhausted, Level, Owned, OwnerOf, Reserve, Reserved, Unavailable
 from sidecar.workbench.compare import Outcome, outcome
-from sidecar.workbench.fixtures import Plain
+from sidecar.workbench.fixtures import Plain, drive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.decision import Decision
     from sidecar.evaluate.lattice import Counting
-    from sidecar.need import Need, Reservation, Steps
+    from sidecar.need import Need, Reservation
     from sidecar.principal import Principal
     from sidecar.segment import Edit
     from sidecar.wire.base import Codec
@@ -156,17 +156,6 @@ def agree(one: Outcome, other: Outcome) -> bool:
     if one.effect != other.effect or set(one.by) != set(other.by):
         return False
     return one.effect != "allow" or one.obligations == other.obligations
-
-
-def drive(steps: Steps[T], rim: Rim) -> T:
-    """Run a decision to its end on what is on record."""
-    answer: object = None
-    while True:
-        try:
-            need = steps.send(answer)
-        except StopIteration as stop:
-            return cast("T", stop.value)
-        answer = rim.answer(need)
 
 
 # ---------------------------------------------------------------- the rim, from the record

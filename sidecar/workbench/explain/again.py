@@ -15,7 +15,8 @@ from sidecar.evaluate.lattice import LIVE
 from sidecar.workbench.explain.asked import Asked, from_source, source_of
 from sidecar.workbench.explain.scene import of_reply, of_request, of_tool, scenes
 from sidecar.workbench.explain.smallest import smallest
-from sidecar.workbench.replay import Decider, Rim, Stand, drive
+from sidecar.workbench.fixtures import drive
+from sidecar.workbench.replay import Decider, Rim, Stand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
