@@ -23,8 +23,15 @@ ORDERED = frozenset({"to", "key", "sinks"})
 
 def of(layers: Sequence[LayerSource]) -> str:
     """SHA-256 in hex. The order of layers counts (the first has the defaults); their names and files do not."""
-    canonical = [__version__, [sorted(_text(_document(document)) for document in layer.documents) for layer in layers]]
-    return hashlib.sha256(_text(canonical).encode()).hexdigest()
+    found = hashlib.sha256(f"{__version__}\n".encode())
+    for layer in layers:
+        texts = sorted([_text(_document(document)) for document in layer.documents])
+        found.update(f"layer {len(texts)}\n".encode())
+        for text in texts:  # piece by piece: one text of all of them would hold the interpreter for as long as it is written
+            data = text.encode()
+            found.update(f"{len(data)} ".encode())
+            found.update(data)
+    return found.hexdigest()
 
 
 def canonical(value: Any, *, ordered: bool) -> str:
