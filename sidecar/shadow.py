@@ -123,6 +123,12 @@ class Shadow:
 
     async def load(self) -> None:
         """Read it again, off the loop. One that does not load, or fails its tests, compares nothing and says why."""
+        try:
+            await self._load()
+        except Exception as error:  # noqa: BLE001  the boundary of a load: a bug in it is loud, and the candidate goes on being watched
+            self._on_bug(error)
+
+    async def _load(self) -> None:
         self.seen = await asyncio.to_thread(fingerprint, self.directories)
         with still():
             prepared = await asyncio.to_thread(self._prepare)
@@ -158,9 +164,9 @@ class Shadow:
         if decision.principal is not None and not (refusal is not None and (refusal.kind in RIM or refusal.code == "not_found")):
             self._note(read.call.bytes, partial(self._call, read, decision))
 
-    def proposed(self, verdict: Decision, tool: Tool) -> None:
-        """A proposed tool call was judged."""
-        self._note(0, partial(self._tool, verdict, tool))
+    def proposed(self, decision: Decision, verdict: Decision, tool: Tool) -> None:
+        """A tool call that the answer to a decided call proposes was judged."""
+        self._note(0, partial(self._tool, decision, verdict, tool))
 
     def replied(self, verdict: Decision, facts: judge.ReplyFacts, *, complete: bool) -> None:
         """A reply was judged."""
@@ -168,15 +174,22 @@ class Shadow:
 
     def settled(self, decision: str, actual: Mapping[str, float]) -> None:
         """What a call came to in the end, for the candidate's own counters."""
-        self._note(0, partial(self._settle, decision, actual))
+        if self._fits(0):
+            self._put(0, partial(self._settle, decision, actual))
 
     def _note(self, bytes: int, work: Callable[[Snapshot], None]) -> None:
         if self.snapshot is None or self.promoted:
             return
-        if len(self._queue) >= WAITING or self._held + bytes > BYTES:
+        if self._fits(bytes):
+            self._put(bytes, work)
+        else:
             self.dropped += 1
             self._told.candidate_dropped()
-            return
+
+    def _fits(self, bytes: int) -> bool:
+        return len(self._queue) < WAITING and self._held + bytes <= BYTES
+
+    def _put(self, bytes: int, work: Callable[[Snapshot], None]) -> None:
         self._queue.append((bytes, work))
         self._held += bytes
         self._work.set()
@@ -211,25 +224,30 @@ class Shadow:
         steps = ladder.decide(snapshot, read.call, (), codec=read.codec, now=decision.now, decision_id=decision.id, principal=who)
         found = fixtures.drive(steps, Answers(self._store, decision))
         if found.reservation:
-            self._tokens[decision.id] = found.reservation
+            self._expect(decision.id, found.reservation)
         self._count(decision, found)
 
-    def _tool(self, verdict: Decision, tool: Tool, snapshot: Snapshot) -> None:
-        call, who = self._again(snapshot, verdict)
+    def _expect(self, decision: str, token: str) -> None:
+        """Keep a reservation until its call is settled; of too many the oldest, whose settlement was dropped, is let go."""
+        if len(self._tokens) >= WAITING:
+            oldest = next(iter(self._tokens))
+            self._store.settle(self._tokens.pop(oldest), {}, self._clock())
+        self._tokens[decision] = token
+
+    def _tool(self, decision: Decision, verdict: Decision, tool: Tool, snapshot: Snapshot) -> None:
+        call, who = self._again(snapshot, decision)
         self._count(verdict, judge.judge_tool(snapshot, call, who, tool, now=verdict.now, decision_id=verdict.id))
 
     def _reply(self, verdict: Decision, facts: judge.ReplyFacts, snapshot: Snapshot, *, complete: bool) -> None:
         call, who = self._again(snapshot, verdict)
         self._count(verdict, judge.judge_reply(snapshot, call, who, facts, now=verdict.now, decision_id=verdict.id, complete=complete))
 
-    def _again(self, snapshot: Snapshot, verdict: Decision) -> tuple[Call, Principal]:
-        """The judged call with the members that the candidate gives it, and who asked."""
-        call = verdict.call
-        upstreams = self._active().snapshot.upstreams
+    def _again(self, snapshot: Snapshot, decision: Decision) -> tuple[Call, Principal]:
+        """The call that was answered with the members that the candidate gives it, and who asked."""
+        call, upstreams = decision.call, self._active().snapshot.upstreams
         family = next((upstreams[member.upstream].dialect for member in call.members if member.upstream in upstreams), "")
-        asked = next((member.model for member in call.members), call.target)
-        members = snapshot.members(family, asked) if family else ()
-        return replace(call, members=members), self._known(snapshot, verdict)
+        members = snapshot.members(family, call.target) if family else ()
+        return replace(call, members=members), self._known(snapshot, decision)
 
     def _known(self, snapshot: Snapshot, decision: Decision) -> Principal:
         who = cast("Principal", decision.principal)

@@ -145,11 +145,11 @@ class Admin:
         except (ValueError, KeyError, TypeError):
             return _problem(400, 'the body must be `{"digest": "…"}`, as `GET candidate` told it')
         try:
-            await self._sidecar.promote(digest)
+            kept = await self._sidecar.promote(digest)
         except ConfigError as error:
             found = [_diagnostic(item) for item in error.diagnostics]
             return _json({"status": 409, "detail": error.message, "diagnostics": found}, 409)
-        return _json(status(self._sidecar))
+        return _json({**status(self._sidecar), "kept": kept})
 
 
 def status(sidecar: Sidecar) -> dict[str, Any]:

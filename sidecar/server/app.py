@@ -159,16 +159,26 @@ class Sidecar:
         self._spawn(shadow.watch())
         self._spawn(shadow.run())
 
-    async def promote(self, digest: str) -> None:
-        """Put the candidate in force. Raises ConfigError where there is none, it is another by now, or it does not load; then nothing has changed."""
+    async def promote(self, digest: str) -> bool:
+        """Put the candidate in force. False where that can't be written down, and so ends with this process.
+
+        Raises ConfigError where there is none, it is another by now, it does not load, or nobody could tell later what it replaced; then nothing
+        has changed.
+        """
         shadow = self.shadow
         if shadow is None or shadow.snapshot is None:
             raise ConfigError("the candidate does not load", shadow.prepared.diagnostics if shadow is not None else ())
         if shadow.promoted or shadow.snapshot.digest != digest:
             raise ConfigError("the candidate is another one by now: look at it again")
+        replaced = await asyncio.to_thread(promotion.fingerprint, self._directories)
         await self.live.promote(shadow.prepared, shadow.directories, shadow.seen)
         shadow.promoted = True
-        promotion.keep(self.state, self._directories, shadow.directories)
+        try:
+            promotion.keep(self.state, replaced, shadow.directories)
+        except OSError as error:
+            self.services.complain(f"the promotion is in force and could not be written down: {error.strerror or error}")
+            return False
+        return True
 
     def _services(self) -> Services:
         self.counters = counters(self.settings.store)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 FILE = "promoted.json"
 
 
-def keep(state: Path, old: Sequence[str], new: Sequence[str]) -> None:
-    """Write it down, whole or not at all. Raises OSError, and ConfigError where the old directories can't be read."""
-    told = {"from": fingerprint(old), "to": [os.path.abspath(directory) for directory in new]}  # noqa: PTH100  (the link itself, not where it leads)
+def keep(state: Path, replaced: str, new: Sequence[str]) -> None:
+    """Write it down, whole or not at all. `replaced` is the fingerprint of the old directories. Raises OSError."""
+    told = {"from": replaced, "to": [os.path.abspath(directory) for directory in new]}  # noqa: PTH100  (the link itself, not where it leads)
     fresh = state / f"{FILE}.new"
     fresh.write_text(json.dumps(told), encoding="utf-8")
     fresh.replace(state / FILE)

@@ -167,7 +167,7 @@ class Services:
         self.recorder.write(verdict, snapshot=active.snapshot.digest, inputs=self._kept(active, verdict))
         self.metrics.decision(verdict)
         if self.shadow is not None:
-            self.shadow.proposed(verdict, tool)
+            self.shadow.proposed(decision, verdict, tool)
         if self._on_finished is not None:
             self._on_finished(None, verdict, 200 if verdict.refusal is None else 403, None)
         return None if verdict.refusal is None else self._taken(verdict.refusal)

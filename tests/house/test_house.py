@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "sidecar"
 LONG = 400
 """Lines; a longer file says in its docstring why it is one."""
-BOUNDARIES = {"live.py": 1, "server/listener.py": 4, "server/way.py": 1, "shadow.py": 1}
+BOUNDARIES = {"live.py": 1, "server/listener.py": 4, "server/way.py": 1, "shadow.py": 2}
 """Where an exception that nobody foresaw may be held: every such place is named here, and says at the line which boundary it is."""
 PURE = ("expr", "wire", "http1", "config", "compiler", "evaluate", "address.py", "call.py", "decision.py", "errors.py", "need.py", "principal.py", "segment.py", "value.py")  # fmt: skip
 """Import-linter keeps clocks, sockets and logs out of these by module; this keeps out what is a builtin or a method."""

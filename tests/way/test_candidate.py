@@ -87,6 +87,14 @@ async def test_proposed_tools_and_replies_are_compared_too(shadowed, ask, report
         assert [(group["kind"], group["rules"]) for group in told["groups"]] == [("newly_denied", ["strict/no-weather"])]
 
 
+async def test_a_proposal_is_compared_under_the_model_that_was_asked(shadowed, ask, report):
+    asked = document("Policy", "strict", match={"protocol": ["llm"], "operation": ["tool_call"]}, rules=[{"name": "not-of-4o", "when": 'call.requested_model == "gpt-4o"', "effect": "deny"}])  # fmt: skip
+    async with shadowed(asked) as stage:
+        assert (await ask(stage, **TOOLS)).status == 200
+        told = await report(stage, 2)
+        assert [(group["kind"], group["rules"]) for group in told["groups"]] == [("newly_denied", ["strict/not-of-4o"])]
+
+
 async def test_reply_rules_of_a_candidate_hold_no_reply_back(shadowed, ask, report):
     async with shadowed(NO_STOP) as stage:
         assert (await ask(stage)).status == 200
@@ -145,6 +153,28 @@ async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(shadowed, as
         assert "sidecar_candidate_dropped_total 1.0" in stage.sidecar.metrics.render().decode()
 
 
+async def test_a_bug_in_a_load_is_loud_and_the_candidate_is_still_watched(shadowed, report, until, monkeypatch, capfd):
+    async with shadowed(STRICT) as stage:
+        shadow, before = stage.sidecar.shadow, stage.sidecar.shadow.snapshot.digest
+        with monkeypatch.context() as broken:
+            broken.setattr("sidecar.shadow.prepare", lambda *_: {}["gone"])
+            await shadow.load()
+        assert "bug: KeyError" in capfd.readouterr().err
+        write(stage.directory.parent / "candidate", *stage.documents(candidate=[str(stage.directory.parent / "candidate")]))
+        await until(lambda: shadow.snapshot is not None and shadow.snapshot.digest != before)
+
+
+async def test_reservations_whose_settlement_was_dropped_are_let_go(shadowed, ask, report, monkeypatch):
+    tight = document("Quota", "tight", match={"subjects": ["key:dev"]}, limits=[{"metric": "requests", "max": 99, "per": "1m"}])
+    async with shadowed(tight) as stage:
+        monkeypatch.setattr(stage.sidecar.shadow, "settled", lambda *_: None)
+        monkeypatch.setattr("sidecar.shadow.WAITING", 3)
+        for compared in range(1, 7):
+            assert (await ask(stage)).status == 200
+            await report(stage, compared)
+        assert len(stage.sidecar.shadow._tokens) == 3
+
+
 async def test_a_bug_in_the_shadow_is_loud_and_no_call_hears_of_it(shadowed, ask, report, monkeypatch, capfd):
     async with shadowed(STRICT) as stage:
         monkeypatch.setattr("sidecar.shadow.known", lambda *_: {}["gone"])
@@ -188,6 +218,25 @@ async def test_a_promoted_candidate_is_watched_in_place_of_the_old_directories(s
         assert (await ask(stage, model="gpt-4o-mini")).status == 200
 
 
+async def test_a_promotion_that_cannot_be_written_down_is_in_force_and_says_so(shadowed, ask, report, promote, capfd):
+    async with shadowed(STRICT) as stage:
+        digest = (await report(stage))["digest"]
+        (stage.state / f"{promotion.FILE}.new").mkdir()
+        status, told = await promote(stage, digest)
+        assert (status, told["digest"], told["kept"]) == (200, digest, False)
+        assert (await ask(stage, model="gpt-4o-mini")).status == 403
+        assert "could not be written down" in capfd.readouterr().err
+
+
+async def test_a_promotion_whose_ground_cannot_be_read_changes_nothing(shadowed, ask, report, promote):
+    async with shadowed(STRICT) as stage:
+        digest = (await report(stage))["digest"]
+        (stage.directory / "gone.yaml").symlink_to(stage.directory / "nowhere.yaml")
+        assert (await promote(stage, digest))[0] == 409
+        assert (await ask(stage, model="gpt-4o-mini")).status == 200
+        assert stage.sidecar.live.current.generation == 1
+
+
 async def test_what_is_promoted_is_what_was_looked_at(shadowed, report, promote):
     async with shadowed(STRICT) as stage:
         status, told = await promote(stage, "0" * 64)
@@ -220,7 +269,7 @@ async def test_without_a_candidate_there_is_nothing_to_see_or_promote(stage, fet
 def test_a_promotion_ends_when_the_old_directories_change(tmp_path):
     old, new = write(tmp_path / "old", STRICT), write(tmp_path / "new", NO_WEATHER)
     assert promotion.standing(tmp_path, [str(old)]) == ()
-    promotion.keep(tmp_path, [str(old)], [str(new)])
+    promotion.keep(tmp_path, promotion.fingerprint([str(old)]), [str(new)])
     assert promotion.standing(tmp_path, [str(old)]) == (str(new),)
     write(old, NO_STOP)
     assert promotion.standing(tmp_path, [str(old)]) == ()
