@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from sidecar.compiler.memo import Memo
 from sidecar.config.diagnostics import Diagnostic, Position
+from sidecar.decision import NONE
 from sidecar.errors import ConfigError
 from sidecar.evaluate import ladder
 from sidecar.evaluate import reply as judge
@@ -171,6 +172,12 @@ class Shadow:
     def replied(self, verdict: Decision, facts: judge.ReplyFacts, *, complete: bool) -> None:
         """A reply was judged."""
         self._note(0, partial(self._reply, verdict, facts, complete=complete))
+
+    def unjudged(self, decision: Decision, facts: judge.ReplyFacts) -> None:
+        """A whole reply was let through that no rule in force had anything to say about."""
+        if self.snapshot is not None and self.snapshot.judges_replies and decision.principal is not None:
+            released = replace(decision, reasons=(), by=(), would=(), obligations=NONE, audited=False)
+            self._note(0, partial(self._reply, released, facts, complete=True))
 
     def settled(self, decision: str, actual: Mapping[str, float]) -> None:
         """What a call came to in the end, for the candidate's own counters."""

@@ -164,11 +164,16 @@ def proposals(turn: Turn, view: ReplyView) -> Mapping[int, str]:
 def judged(turn: Turn, view: ReplyView, *, status: int, denied: Collection[int] = ()) -> tuple[Refusal | None, tuple[str, ...]]:
     """Response rules, over what the client would see: a no or None, and the warnings they owe."""
     decision, snapshot = turn.decision, turn.active.snapshot
-    if decision.principal is None or not judge.has_rules(snapshot, decision.call, decision.principal):
+    ruled = decision.principal is not None and judge.has_rules(snapshot, decision.call, decision.principal)
+    if not ruled and turn.services.shadow is None:
         return None, ()
     tools = tuple(tool.target for index, tool in enumerate(view.tools) if index not in denied)
     tokens = view.usage.output_tokens if view.usage else estimate(view)
-    verdict = turn.services.judge_reply(turn.active, decision, judge.ReplyFacts(status, ",".join(view.finish), tokens, tools))
+    facts = judge.ReplyFacts(status, ",".join(view.finish), tokens, tools)
+    if not ruled:
+        turn.services.unjudged(decision, facts)
+        return None, ()
+    verdict = turn.services.judge_reply(turn.active, decision, facts)
     return verdict.refusal, verdict.obligations.warn
 
 

@@ -191,6 +191,11 @@ class Services:
             self.shadow.replied(verdict, facts, complete=complete)
         return verdict
 
+    def unjudged(self, decision: Decision, facts: judge.ReplyFacts) -> None:
+        """A reply that no rule in force had anything to say about, at its end: a candidate may."""
+        if self.shadow is not None:
+            self.shadow.unjudged(decision, facts)
+
     # ------------------------------------------------------------ telling
 
     def record(self, active: Active, read: Read, decision: Decision) -> None:

@@ -61,6 +61,8 @@ class Run:
         self._minted = 0
         self._tools: list[str] = []
         self._cut = False
+        self._heard = False
+        """Whether response rules judged its end."""
         self._sent = sent
         self.status = reply.status
         self.released = 0
@@ -184,11 +186,14 @@ class Run:
         principal = self._decision.principal
         if principal is None or not judge.has_rules(self._active.snapshot, self._decision.call, principal):
             return None, ()
+        self._heard = self._heard or complete
+        verdict = self._services.judge_reply(self._active, self._decision, self._facts(), complete=complete)
+        return verdict.refusal, verdict.obligations.warn
+
+    def _facts(self) -> judge.ReplyFacts:
         screen = self._screen
         tokens = screen.usage.output_tokens if screen.usage else screen.output_bytes // 3
-        facts = judge.ReplyFacts(self._reply.status, ",".join(screen.finish), tokens, tuple(self._tools))
-        verdict = self._services.judge_reply(self._active, self._decision, facts, complete=complete)
-        return verdict.refusal, verdict.obligations.warn
+        return judge.ReplyFacts(self._reply.status, ",".join(screen.finish), tokens, tuple(self._tools))
 
     async def _again(self) -> Refusal | None:
         """The configuration changed under a long stream: decide it again under the new one, which judges the rest (DESIGN.md, Documents)."""
@@ -225,3 +230,5 @@ class Run:
         else:
             usage = told
         settlement.served(self._reply.upstream, self._reply.model, usage, screen.finish)
+        if not cut and not self._heard:
+            self._services.unjudged(self._decision, self._facts())

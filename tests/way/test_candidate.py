@@ -21,13 +21,13 @@ def shadowed(make_stage, tmp_path, until):
     """A stage with a candidate that was read: the usual documents changed by `change`, and these."""
 
     @contextlib.asynccontextmanager
-    async def made(*more, change=None):
+    async def made(*more, change=None, live=()):
         def documents(stage):
             candidate = [*stage.documents(candidate=[str(tmp_path / "candidate")]), *more]
             if change is not None:
                 candidate = change(candidate)
             write(tmp_path / "candidate", *candidate)
-            return stage.documents(candidate=[str(tmp_path / "candidate")])
+            return [*stage.documents(candidate=[str(tmp_path / "candidate")]), *live]
 
         async with make_stage(documents) as stage:
             await until(lambda: stage.sidecar.shadow.prepared.diagnostics or stage.sidecar.shadow.snapshot is not None)
@@ -87,19 +87,56 @@ async def test_proposed_tools_and_replies_are_compared_too(shadowed, ask, report
         assert [(group["kind"], group["rules"]) for group in told["groups"]] == [("newly_denied", ["strict/no-weather"])]
 
 
+SHAPES = {
+    "streamed": ("/v1/chat/completions", {"stream": True, **TOOLS}),
+    "messages": ("/v1/messages", {"messages": TOOLS["messages"], "tools": [{"name": "weather", "input_schema": {"type": "object"}}]}),
+    "messages, streamed": ("/v1/messages", {"stream": True, "messages": TOOLS["messages"], "tools": [{"name": "weather", "input_schema": {"type": "object"}}]}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_proposals_are_compared_in_every_shape_and_reach_the_caller(shadowed, ask, report, shape):
+    path, body = SHAPES[shape]
+    async with shadowed(NO_WEATHER) as stage:
+        answer = await ask(stage, "dev", path, **body)
+        assert (answer.status, "weather" in answer.text, "denied by" in answer.text) == (200, True, False)
+        told = await report(stage, 2)
+        assert [(group["kind"], group["rules"]) for group in told["groups"]] == [("newly_denied", ["strict/no-weather"])]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_replies_are_compared_at_their_end_although_no_rule_in_force_judges_them(shadowed, ask, report, stream):
+    async with shadowed(NO_STOP) as stage:
+        answer = await ask(stage, stream=stream)
+        assert (answer.status, "stop" in answer.text) == (200, True)
+        told = await report(stage, 2)
+        assert [(group["kind"], group["rules"], group["count"]) for group in told["groups"]] == [("newly_denied", ["strict/no-stop"], 1)]
+        assert counted(told) == {"same": 1, "newly_denied": 1}
+        assert [row["effect"] for row in stage.records()] == ["allow"]
+
+
+async def test_a_reply_of_which_the_candidate_says_nothing_either_is_not_counted(shadowed, ask, report):
+    async with shadowed(STRICT) as stage:
+        assert (await ask(stage)).status == 200
+        assert counted(await report(stage, 1)) == {"same": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_replies_are_compared_whole_and_at_their_end(shadowed, ask, report, stream):
+    live = document("Policy", "heard", match={"protocol": ["llm"], "operation": ["chat"], "phase": "response"}, rules=[{"name": "all", "when": 'reply.finish == "never"', "effect": "deny", "buffer": True}])  # fmt: skip
+
+    async with shadowed(NO_STOP, live=[live]) as stage:
+        assert (await ask(stage, stream=stream)).status == 200
+        told = await report(stage, 2)
+        assert ("newly_denied", ["strict/no-stop"]) in [(group["kind"], group["rules"]) for group in told["groups"]]
+
+
 async def test_a_proposal_is_compared_under_the_model_that_was_asked(shadowed, ask, report):
     asked = document("Policy", "strict", match={"protocol": ["llm"], "operation": ["tool_call"]}, rules=[{"name": "not-of-4o", "when": 'call.requested_model == "gpt-4o"', "effect": "deny"}])  # fmt: skip
     async with shadowed(asked) as stage:
         assert (await ask(stage, **TOOLS)).status == 200
         told = await report(stage, 2)
         assert [(group["kind"], group["rules"]) for group in told["groups"]] == [("newly_denied", ["strict/not-of-4o"])]
-
-
-async def test_reply_rules_of_a_candidate_hold_no_reply_back(shadowed, ask, report):
-    async with shadowed(NO_STOP) as stage:
-        assert (await ask(stage)).status == 200
-        told = await report(stage, 1)
-        assert told["counts"]["same"] >= 1
 
 
 async def test_a_candidate_counts_quotas_in_a_store_of_its_own(shadowed, ask, report):
