@@ -164,7 +164,7 @@ class Services:
         if decision.principal is None:
             raise ConfigError("a proposal without a principal")
         verdict = judge.judge_tool(active.snapshot, decision.call, decision.principal, tool, now=self.clock(), decision_id=self.new_id())
-        self.recorder.write(verdict, snapshot=active.snapshot.digest, inputs=self._kept(active, verdict))
+        self.recorder.write(verdict, snapshot=active.snapshot.digest, about=decision.id, inputs=self._kept(active, verdict))
         self.metrics.decision(verdict)
         if self.shadow is not None:
             self.shadow.proposed(decision, verdict, tool)
@@ -185,7 +185,7 @@ class Services:
             raise ConfigError("a reply without a principal")
         verdict = judge.judge_reply(active.snapshot, decision.call, decision.principal, facts, now=self.clock(), decision_id=self.new_id(), complete=complete)
         phase = "response" if complete else "head"
-        self.recorder.write(verdict, snapshot=active.snapshot.digest, phase=phase, inputs=self._kept(active, verdict, facts))
+        self.recorder.write(verdict, snapshot=active.snapshot.digest, phase=phase, about=decision.id, inputs=self._kept(active, verdict, facts))
         self.metrics.decision(verdict)
         if self.shadow is not None:
             self.shadow.replied(verdict, facts, complete=complete)

@@ -42,6 +42,7 @@ class Record:
     calls tool, server and asked (the model); where there are any, tools (that the provider runs), refs (kinds of ids), max_output and choices.
     `phase` is "" for a request or a tool call, `response` for a reply, `head` for the head of a streamed one. `inputs` is what
     `records.inputs` keeps: `values` by path, `absent` and `left` paths (facts), or `sealed` and `key`; None for `tuple`.
+    `about` is, of a proposal and of a reply, the id of the decision on the call that was answered.
     `chain`, `seq` and `prev` place the line in its chain; empty where it was never linked.
     """
 
@@ -63,6 +64,7 @@ class Record:
     facts: Mapping[str, Any] = field(default=EMPTY)
     timings: Mapping[str, int] = field(default=EMPTY)
     phase: str = ""
+    about: str = ""
     inputs: Mapping[str, Any] | None = None
     chain: str = ""
     seq: int = -1
@@ -117,6 +119,7 @@ class Writer:
         request: str = "",
         mode: str = "enforce",
         phase: str = "",
+        about: str = "",
         inputs: Mapping[str, Any] | None = None,
     ) -> bytes:
         """One JSON object without a line end. `snapshot` is the digest decided under, `request` the id the caller sees."""
@@ -142,20 +145,29 @@ class Writer:
             "facts": decision.facts,
             "timings": dict(decision.timings),
         }
-        return _dumps(_more(shown, phase, inputs))
+        return _dumps(_more(shown, phase, about, inputs))
 
 
 def line(
-    decision: Decision, *, snapshot: str = "", request: str = "", mode: str = "enforce", phase: str = "", inputs: Mapping[str, Any] | None = None
+    decision: Decision,
+    *,
+    snapshot: str = "",
+    request: str = "",
+    mode: str = "enforce",
+    phase: str = "",
+    about: str = "",
+    inputs: Mapping[str, Any] | None = None,
 ) -> bytes:
     """One line without keeping anything; for tools and tests. See `Writer.line`."""
-    return Writer().line(decision, snapshot=snapshot, request=request, mode=mode, phase=phase, inputs=inputs)
+    return Writer().line(decision, snapshot=snapshot, request=request, mode=mode, phase=phase, about=about, inputs=inputs)
 
 
-def _more(shown: dict[str, object], phase: str, inputs: Mapping[str, Any] | None) -> dict[str, object]:
+def _more(shown: dict[str, object], phase: str, about: str, inputs: Mapping[str, Any] | None) -> dict[str, object]:
     """The fields that are there only where they say something."""
     if phase:
         shown["phase"] = phase
+    if about:
+        shown["about"] = about
     if inputs is not None:
         shown["inputs"] = inputs
     return shown
@@ -299,7 +311,7 @@ def write(record: Record) -> bytes:
     order = ("id", "now", "effect", "by", "mode", "audited", "snapshot", "trace", "request", "principal", "call", "reasons", "would")
     for name in (*order, "obligations", "refusal", "facts", "timings"):
         shown[name] = getattr(record, name)
-    _more(shown, record.phase, record.inputs)
+    _more(shown, record.phase, record.about, record.inputs)
     if record.chain:
         shown |= {"chain": record.chain, "seq": record.seq, "prev": record.prev}
     return _dumps(shown)

@@ -75,9 +75,11 @@ class Recorder:
         """The last lines, newest first, not yet linked; for the admin port."""
         return list(reversed(self._recent))
 
-    def write(self, decision: Decision, *, snapshot: str = "", request_id: str = "", phase: str = "", inputs: Mapping[str, Any] | None = None) -> None:
-        """Write one line everywhere. Raises RecordsDown with `onError: deny` when any sink did not take it. `phase`, `inputs` as in `Record`."""
-        line = self._line(decision, snapshot=snapshot, request=request_id, mode=self._mode, phase=phase, inputs=inputs)
+    def write(
+        self, decision: Decision, *, snapshot: str = "", request_id: str = "", phase: str = "", about: str = "", inputs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write one line everywhere. Raises RecordsDown with `onError: deny` when any sink did not take it. The last three as in `Record`."""
+        line = self._line(decision, snapshot=snapshot, request=request_id, mode=self._mode, phase=phase, about=about, inputs=inputs)
         self._recent.append(line)
         refused = ""
         for outlet in self._outlets:

@@ -84,6 +84,14 @@ class Decider:
             return run.outcome
         return Outcome(run.outcome.effect, undecided=self._missing(run, other, gaps))
 
+    def hears(self, recorded: Recorded) -> str:
+        """What of the reply to this call its response rules would read: `end`, `head`, or "" where they have nothing to say about it."""
+        if recorded.principal is None or recorded.phase != "request" or not self.snapshot.judges_replies:
+            return ""
+        candidates = self.snapshot.candidates(self._resolved(recorded), recorded.principal, "response")
+        rules = [rule for part in candidates.layers for rule in (*part.denies, *part.demands)]
+        return "end" if any(rule.late for rule in rules) else "head" if rules else ""
+
     def _gaps(self, recorded: Recorded, principal: Principal) -> tuple[str, ...]:
         """The paths that the decision could read and that were not kept."""
         call = self._resolved(recorded)

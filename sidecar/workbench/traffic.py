@@ -16,12 +16,16 @@ from sidecar.workbench.compare import Change, Tally, compare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sidecar.compiler.index import Matcher
+    from sidecar.compiler.rules import Condition
     from sidecar.compiler.snapshot import Snapshot
     from sidecar.telemetry.record import Record
     from sidecar.workbench.compare import Outcome
-    from sidecar.workbench.recorded import Reader
+    from sidecar.workbench.recorded import Reader, Recorded
     from sidecar.workbench.replay import Decider
 
+WAITING = 65_536
+"""Calls whose replies may still come in; of more, the oldest have none."""
 FIRST = 10
 """Broken lines that are told; all are counted."""
 Places = dict[str, tuple[str, ...]]
@@ -41,12 +45,18 @@ class Traffic:
     decisions: int = 0
     settled: int = 0
     elsewhere: int = 0
+    forgotten: int = 0
     broken: int = 0
     first_broken: list[str] = field(default_factory=list)
     _places: dict[Change, tuple[Places, Places]] = field(default_factory=dict)
     _standing: tuple[Places, Places] = field(init=False)
+    _waiting: dict[str, str] = field(default_factory=dict)
+    """Calls whose replies response rules would judge, by id, with what these read of it (`Decider.hears`)."""
+    _alike: bool = field(init=False)
+    """Both configurations say the same of replies."""
 
     def __post_init__(self) -> None:
+        self._alike = self.old is not None and replies(self.old.snapshot) == replies(self.new.snapshot)
         self._standing = (places(self.old.snapshot) if self.old is not None else {}, places(self.new.snapshot))
 
     def take(self, lines: Iterable[bytes], name: str) -> None:
@@ -79,9 +89,31 @@ class Traffic:
             change = compare(self.old.decide(recorded), new)
         self.decisions += 1
         self.settled += recorded.settled
+        self._listen(line, recorded, new)
         if change.kind != "same" and change not in self._places:
             self._places[change] = (_recorded(line, change) if self.old is None else _standing(self._standing[0], change), _standing(self._standing[1], change))
         self.tally.add(change, line.id)
+
+    def _listen(self, line: Record, recorded: Recorded, new: Outcome) -> None:
+        """A reply that no rule judged then is not on record: whether a rule denies it now can't be told, and must not pass for the same."""
+        if recorded.reply is not None:
+            if recorded.phase == "response" or self._waiting.get(line.about) == "head":
+                self._waiting.pop(line.about, None)
+            return
+        answered = line.effect == "allow" and new.effect == "allow" and not recorded.settled
+        if not answered or self._alike or (self.old is None and line.snapshot == self.new.snapshot.digest):
+            return
+        heard = {decider.hears(recorded) for decider in (self.old, self.new) if decider is not None} - {""}
+        if heard:
+            if len(self._waiting) >= WAITING:
+                del self._waiting[next(iter(self._waiting))]
+                self.forgotten += 1
+            self._waiting[line.id] = "end" if "end" in heard else "head"
+
+    @property
+    def unheard(self) -> int:
+        """Calls with response rules whose replies are not on record."""
+        return self.forgotten + len(self._waiting)
 
     def report(self) -> dict[str, Any]:
         """Plain JSON values: counts by kind; groups with examples and where their rules stand in the old and in the new."""
@@ -93,6 +125,7 @@ class Traffic:
             **told,
             "settled": self.settled,
             "elsewhere": self.elsewhere,
+            "unheard": self.unheard,
             "unopened": self.reader.unopened,
             "broken": self.broken,
             "first_broken": self.first_broken,
@@ -105,6 +138,24 @@ def as_recorded(answer: Outcome) -> Outcome:
     if "set" in owed:
         owed = {**owed, "set": list(owed["set"])}
     return answer._replace(obligations=owed)
+
+
+def replies(snapshot: Snapshot) -> frozenset[object]:
+    """What a configuration says of replies, in a form that can be compared: response rules, and what lifts them."""
+    found: set[object] = set()
+    for number, layer in enumerate(snapshot.layers):
+        for rule in layer.response.rules:
+            found.add((number, rule.name, rule.effect, rule.audit, rule.buffer, _said(rule.match, rule.condition)))
+        if layer.response.rules:
+            found |= {(number, each.name, each.lifts, each.expires, _said(each.match, each.condition)) for each in layer.exemptions.rules}
+    return frozenset(found)
+
+
+def _said(match: Matcher, condition: Condition | None) -> tuple[object, ...]:
+    texts = [tuple(pattern.text for pattern in patterns) for patterns in (match.targets, match.subjects)]
+    read = [program.source for program in condition.programs] if condition is not None else []
+    named = condition.variables.programs.items() if condition is not None and condition.variables is not None else ()
+    return (match.operations, *texts, *read, *((name, program.source) for name, program in named))
 
 
 def places(snapshot: Snapshot) -> Places:
@@ -137,7 +188,7 @@ def code(report: Mapping[str, Any]) -> str:
     counts = report["counts"]
     if any(counts[kind] for kind in ("newly_denied", "newly_allowed", "rules", "obligations")):
         return "changed"
-    return "undecidable" if counts["undecidable"] or report["broken"] else "same"
+    return "undecidable" if counts["undecidable"] or report["unheard"] or report["broken"] else "same"
 
 
 # ---------------------------------------------------------------- text
@@ -176,6 +227,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     told = (
         ("settled", "were refused before any policy, and stay so"),
         ("elsewhere", "were recorded under another configuration than this"),
+        ("unheard", "have replies that are not on record: response rules were not tried on them"),
         ("unopened", "are sealed, and there is no key that opens them"),
         ("broken", "lines can't be read"),
     )

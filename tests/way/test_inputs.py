@@ -167,3 +167,22 @@ def _environ(tmp_path):
     import os
 
     return {**os.environ, "SIDECAR_STATE": str(tmp_path / "state")}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_replies_that_no_rule_judged_are_undecidable_under_one_that_would(make_stage, ask, capsys, stream):
+    async with make_stage(lambda stage: stage.documents(**keeping("facts"))) as stage:
+        assert (await ask(stage, stream=stream)).status == 200
+    assert replayed(stage) == exits.OK
+    write(stage.directory, *rules()[1:], name="late.yaml")
+    capsys.readouterr()
+    assert replayed(stage) == exits.UNDECIDABLE
+    assert "1 have replies that are not on record: response rules were not tried on them" in capsys.readouterr().out
+
+
+async def test_a_verdict_tells_which_call_it_is_about(talked):
+    rows = (await talked("tuple")).records()
+    calls = {row["id"] for row in rows if "about" not in row}
+    about = [row for row in rows if row.get("phase") or row["call"]["operation"] == "tool_call"]
+    assert len(about) >= 6
+    assert {row["about"] for row in about} <= calls

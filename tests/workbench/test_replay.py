@@ -352,3 +352,83 @@ def test_a_caller_with_other_groups_is_another_caller(kit):
     other = dataclasses.replace(Principal.of("user:dev", team="core"))
     report = traffic(snapshot, [recorded(kit, snapshot), recorded(kit, snapshot, who=other)])
     assert report["counts"]["same"] == 2
+
+
+# ---------------------------------------------------------------- replies that nobody judged then
+
+
+def responses(kit, *rules):
+    return kit.policy("r", *rules, operation=["chat"], phase="response")
+
+
+def replied(kit, snapshot, *, about="c1", finish="stop", complete=True):
+    """The line of a reply that was judged."""
+    call = snapshot.resolve(kit.call(bytes=9), "openai")
+    facts = reply.ReplyFacts(200, finish, 9)
+    verdict = reply.judge_reply(snapshot, call, kit.DEV, facts, now=1.0, decision_id="d_r", complete=complete)
+    held = inputs.facts(inputs.wanted(snapshot, call, kit.DEV, "response"), call, kit.DEV, facts)
+    return record.line(verdict, snapshot=snapshot.digest, phase="response" if complete else "head", about=about, inputs=held)
+
+
+def own(line):
+    return orjson.loads(line)["id"]
+
+
+ODD = {"name": "odd", "effect": "deny", "when": 'reply.finish == "odd"', "buffer": True}
+LATE = {"name": "long", "effect": "deny", "when": "reply.tokens > 5000", "buffer": True}
+EARLY = {"name": "broken", "effect": "deny", "when": "reply.status > 499"}
+
+
+def test_a_new_response_rule_on_calls_whose_replies_nobody_judged_is_undecidable_and_never_the_same(kit):
+    old, new = kit.built(policies(kit)), kit.built(policies(kit), responses(kit, ODD))
+    report = traffic(new, [recorded(kit, old)] * 3)
+    assert (report["counts"]["same"], report["unheard"], code(report)) == (3, 1, "undecidable")  # one id, three lines
+    assert "1 have replies that are not on record: response rules were not tried on them" in text(report)
+    assert code(traffic(new, [recorded(kit, old)], old=old)) == "undecidable"
+
+
+def test_a_reply_that_is_on_record_is_decided_again(kit):
+    old, new = kit.built(policies(kit), responses(kit, LATE)), kit.built(policies(kit), responses(kit, ODD, LATE))
+    asked = recorded(kit, old)
+    for finish, kind in (("stop", "undecidable"), ("odd", "undecidable")):  # what no rule read then was not kept
+        report = traffic(new, [asked, replied(kit, old, about=own(asked), finish=finish)])
+        assert (report["unheard"], code(report)) == (0, kind)
+    both = kit.built(policies(kit), responses(kit, LATE, {**ODD, "when": 'reply.finish == "never"'}))
+    report = traffic(new, [recorded(kit, both), replied(kit, both, about=own(asked), finish="odd")])
+    assert (report["unheard"], code(report), report["groups"][0]["rules"]) == (0, "changed", ["r/odd"])
+
+
+def test_the_head_of_a_stream_is_enough_for_rules_that_read_no_more(kit):
+    old = kit.built(policies(kit), responses(kit, {**EARLY, "when": "reply.status > 599"}))
+    asked = recorded(kit, old)
+    lines = [asked, replied(kit, old, about=own(asked), complete=False)]
+    assert traffic(kit.built(policies(kit), responses(kit, EARLY)), lines)["unheard"] == 0
+    assert traffic(kit.built(policies(kit), responses(kit, EARLY, LATE)), lines)["unheard"] == 1
+
+
+def test_of_replies_two_configurations_that_say_the_same_need_none(kit):
+    base = kit.built(policies(kit))
+    one, other = kit.built(policies(kit), responses(kit, ODD)), kit.built(policies(kit, kit.rule("hot", "deny", "call.tokens > 99999")), responses(kit, ODD))
+    report = traffic(other, [recorded(kit, base)], old=one)
+    assert (report["unheard"], code(report)) == (0, "same")
+    assert code(traffic(one, [recorded(kit, one)])) == "same"
+
+
+def test_what_lifts_a_response_rule_is_part_of_what_is_said_of_replies(kit):
+    lifts = kit.document("Exception", "x", lifts=["Policy/r/odd"], reason="X-1", approvedBy="ciso@example.com", expires="2026-10-31T00:00:00Z")
+    base, one = kit.built(policies(kit)), kit.built(policies(kit), responses(kit, ODD))
+    assert code(traffic(kit.built(policies(kit), responses(kit, ODD), lifts), [recorded(kit, base)], old=one)) == "undecidable"
+
+
+def test_what_is_denied_has_no_reply(kit):
+    old = kit.built(policies(kit))
+    new = kit.built(policies(kit, kit.rule("no", "deny")), responses(kit, ODD))
+    report = traffic(new, [recorded(kit, old)])
+    assert (report["unheard"], code(report)) == (0, "changed")
+
+
+def test_calls_that_wait_for_their_replies_are_bounded_and_stay_counted(kit, monkeypatch):
+    monkeypatch.setattr("sidecar.workbench.traffic.WAITING", 2)
+    old, new = kit.built(policies(kit)), kit.built(policies(kit), responses(kit, ODD))
+    lines = [recorded(kit, old).replace(b'"id":"', f'"id":"{number}-'.encode(), 1) for number in range(5)]
+    assert traffic(new, lines)["unheard"] == 5
