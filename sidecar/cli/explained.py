@@ -309,7 +309,8 @@ def _smallest(found: Tree, style: Style) -> Iterator[str]:
         yield printable(f"no change was searched for: not kept: {', '.join(found['missing'])}")
     elif not found["ways"]:
         bounded = "every change and every pair of them was tried" if found["complete"] else f"the search ended at its bound of {found['bound']}"
-        yield f"no change was found that would be allowed: {found['changes']} changes, {tried}, {bounded}"
+        far = f"; {found['left']} rules that are farther were not looked at" if found["left"] else ""
+        yield f"no change was found that would be allowed: {found['changes']} changes, {tried}, {bounded}{far}"
     else:
         yield from _ways(found, style)
 

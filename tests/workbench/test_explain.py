@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sidecar import expr
+from sidecar.cli import explained
 from sidecar.compiler.rules import Condition, Variables
 from sidecar.expr.environment import request_declarations
 from sidecar.telemetry import record
@@ -149,3 +150,12 @@ def test_the_quota_that_ran_out_then_is_told_as_that(kit):
     tree = explain.explained_record(snapshot, kept(kit, snapshot, asked)).tree
     assert (tree["by"], [each["answer"] for each in tree["quotas"]]) == (["rate"], ["exhausted then"])
     assert [change["kind"] for way in tree["smallest"]["ways"] for change in way["changes"]] == ["quota"]
+
+
+def test_rules_that_were_too_far_to_be_looked_at_are_counted(kit, monkeypatch):
+    monkeypatch.setattr("sidecar.workbench.explain.relevance.MOST", 2)
+    snapshot = kit.built(kit.policy("p", *(kit.rule(f"no{number}", "deny") for number in range(5)), operation=["chat"]))
+    asked = {"principal": {"id": "user:dev"}, "call": {"operation": "chat", "target": "gpt-4o"}}
+    found = explain.explain(snapshot, asked, now=1.0)["smallest"]
+    assert (found["left"], found["ways"]) == (3, [])
+    assert any("3 rules that are farther were not looked at" in line for line in explained._smallest(found, explained.Style()))

@@ -94,7 +94,17 @@ class Again:
         missing = self._missing(list(self.scenes()))
         asked = self.asked(decision) if not missing and not self._recorded.has_body else None
         if asked is None or not self._alike(asked, decision):
-            return {"size": 0, "ways": [], "more": 0, "changes": 0, "decisions": 0, "bound": bound, "complete": False, "missing": missing or ["call.body"]}
+            return {
+                "size": 0,
+                "ways": [],
+                "more": 0,
+                "changes": 0,
+                "decisions": 0,
+                "bound": bound,
+                "complete": False,
+                "left": 0,
+                "missing": missing or ["call.body"],
+            }
         return smallest(self._snapshot, asked, bound=bound, sound=lambda other: self._sound(asked, other))
 
     def _missing(self, found: list[Scene], put: frozenset[str] = frozenset()) -> list[str]:

@@ -22,11 +22,12 @@ MOST: Final = 2000
 
 
 class Near(NamedTuple):
-    """Conditions and matches with their weight (0 is a candidate), and when exceptions end."""
+    """Conditions and matches with their weight (0 is a candidate), when exceptions end, and how many rules are too far to be looked at."""
 
     conditions: list[tuple[int, Condition]]
     matchers: list[tuple[int, Matcher]]
     ends: list[float]
+    left: int = 0
 
 
 class Holder(NamedTuple):
@@ -44,7 +45,7 @@ def near(snapshot: Snapshot, scenes: Sequence[Scene]) -> Near:
     kept = weighed[:MOST]
     conditions = [(weight, each.condition) for weight, each in kept if each.condition is not None]
     ends = sorted({each.expires for layer in snapshot.layers for each in layer.exemptions.rules})
-    return Near(conditions, [(weight, each.match) for weight, each in kept], ends)
+    return Near(conditions, [(weight, each.match) for weight, each in kept], ends, len(weighed) - len(kept))
 
 
 def _holders(snapshot: Snapshot) -> Iterator[Holder]:

@@ -85,9 +85,12 @@ def anything(_asked: Asked) -> bool:
 def smallest(snapshot: Snapshot, asked: Asked, *, bound: int = BOUND, sound: Callable[[Asked], bool] = anything) -> dict[str, Any]:
     """The ways as plain JSON values, the caller's own first. `size` is the number of changes that each takes, 0 where none was found.
 
+    `left` counts the rules that were too far to be looked at.
+
     `sound` says whether all is known that a changed question's decision could read; a yes to another one is none.
     """
-    tried = changes(snapshot, asked, near(snapshot, list(scenes(snapshot, asked))))
+    around = near(snapshot, list(scenes(snapshot, asked)))
+    tried = changes(snapshot, asked, around)
     search = Search(snapshot, asked, bound, sound)
     found = search.ways((change,) for change in tried)
     if not found and search.complete:
@@ -101,6 +104,7 @@ def smallest(snapshot: Snapshot, asked: Asked, *, bound: int = BOUND, sound: Cal
         "decisions": search.tried,
         "bound": bound,
         "complete": search.complete,
+        "left": around.left,
     }
 
 
