@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 import traceback
 from dataclasses import dataclass, field
 
@@ -72,7 +73,9 @@ class Harness:
 
     def all(self, data):
         """The same, read to its end: (status, everything after the head). In HTTP/1.0, so that no chunks stand between."""
+        began = time.monotonic()
         said = self.runner.run(self._send(data.replace(b"HTTP/1.1", b"HTTP/1.0", 1), 5.0, enough=None))
+        assert said, f"closed without an answer after {time.monotonic() - began:.2f} s (at 5 s: no answer in time)"
         return int(said[9:12]), said.partition(b"\r\n\r\n")[2]
 
     async def _send(self, data, patience, enough):
