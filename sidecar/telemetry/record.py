@@ -148,20 +148,6 @@ class Writer:
         return _dumps(_more(shown, phase, about, inputs))
 
 
-def line(
-    decision: Decision,
-    *,
-    snapshot: str = "",
-    request: str = "",
-    mode: str = "enforce",
-    phase: str = "",
-    about: str = "",
-    inputs: Mapping[str, Any] | None = None,
-) -> bytes:
-    """One line without keeping anything; for tools and tests. See `Writer.line`."""
-    return Writer().line(decision, snapshot=snapshot, request=request, mode=mode, phase=phase, about=about, inputs=inputs)
-
-
 def _more(shown: dict[str, object], phase: str, about: str, inputs: Mapping[str, Any] | None) -> dict[str, object]:
     """The fields that are there only where they say something."""
     if phase:

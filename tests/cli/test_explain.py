@@ -187,7 +187,7 @@ def recorded(tmp_path, request):
         file = tmp_path / "decisions.jsonl"
         inputs = Facts().keep(snapshot, decision) if keep else None
         with file.open("ab") as out:
-            out.write(record.line(decision, snapshot=snapshot.digest, inputs=inputs) + b"\n")
+            out.write(record.Writer().line(decision, snapshot=snapshot.digest, inputs=inputs) + b"\n")
         return file
 
     return made

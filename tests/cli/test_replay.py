@@ -42,7 +42,7 @@ def written(kit, tmp_path):
             decision = kit.replace(kit.asked(snapshot, call), id=f"d_{index}", now=NOW + index)
             held = inputs.facts(inputs.wanted(snapshot, decision.call, kit.DEV), decision.call, kit.DEV, None) if keep == "facts" else None
             held = kept.Sealed(sealer).keep(snapshot, decision) if sealer is not None else held
-            lines.append(record.line(decision, snapshot=snapshot.digest, request="r", inputs=held))
+            lines.append(record.Writer().line(decision, snapshot=snapshot.digest, request="r", inputs=held))
         path = tmp_path / name
         path.write_bytes(b"\n".join([*lines, b'{"v":1,"type":"checkpoint"}', b""]))
         return str(path)

@@ -22,7 +22,7 @@ def lines(kit, tmp_path):
     """A record file as a platform in `mode: audit` writes it."""
     snapshot = kit.built(kit.document("Settings", "s", mode="audit"))
     file = tmp_path / "decisions.jsonl"
-    told = [record.line(kit.asked(snapshot, kit.call(name), kit.DEV), mode="audit") for name in ("gpt-4o", "gpt-4o-mini")]
+    told = [record.Writer().line(kit.asked(snapshot, kit.call(name), kit.DEV), mode="audit") for name in ("gpt-4o", "gpt-4o-mini")]
     file.write_bytes(b"\n".join(told) + b"\n")
     Path(f"{file}.1").write_bytes(told[0] + b"\n")
     return file

@@ -121,7 +121,7 @@ class World:
     def recorded(self, snapshot, phase, kept):
         decision, late = self.decide(snapshot, phase), self.reply if phase == "response" else None
         held = kept(snapshot, decision, late)
-        return record.read(record.line(decision, snapshot=snapshot.digest, phase="response" if late else "", inputs=held))
+        return record.read(record.Writer().line(decision, snapshot=snapshot.digest, phase="response" if late else "", inputs=held))
 
 
 def everything(_snapshot, decision, late):

@@ -126,7 +126,7 @@ def test_no_value_of_a_condition_is_in_what_a_refusal_or_a_record_would_hold(kit
 def kept(kit, snapshot, asked, **fields):
     """The record of a decision, with what `inputs: facts` keeps of it."""
     decision = replace(explain.read(asked, kit.NOW).decide(snapshot), id="d_1")
-    line = record.line(decision, snapshot=snapshot.digest, inputs=Facts().keep(snapshot, decision), **fields)
+    line = record.Writer().line(decision, snapshot=snapshot.digest, inputs=Facts().keep(snapshot, decision), **fields)
     return record.read(line)
 
 

@@ -31,7 +31,7 @@ def recorded(kit, snapshot, call=None, *, kept="facts", script=None, who=None, *
         held = inputs.facts(paths, decision.call, decision.principal, None)
     elif kept == "all":
         held = inputs.everything(decision.call, decision.principal, None, body=True)
-    return record.line(decision, snapshot=snapshot.digest, request="r", inputs=held)
+    return record.Writer().line(decision, snapshot=snapshot.digest, request="r", inputs=held)
 
 
 def again(snapshot, line):
@@ -242,7 +242,7 @@ def tool_line(kit, snapshot, tool, call=None):
     call = snapshot.resolve(call or kit.call(bytes=9), "openai")
     decision = reply.judge_tool(snapshot, call, kit.DEV, tool, now=kit.NOW, decision_id="t1")
     paths = inputs.wanted(snapshot, decision.call, kit.DEV)
-    return record.line(decision, snapshot=snapshot.digest, inputs=inputs.facts(paths, decision.call, kit.DEV, None))
+    return record.Writer().line(decision, snapshot=snapshot.digest, inputs=inputs.facts(paths, decision.call, kit.DEV, None))
 
 
 def test_a_proposed_tool_is_judged_again_with_its_arguments_and_the_model_that_was_asked(kit):
@@ -274,7 +274,7 @@ def reply_line(kit, snapshot, facts, *, complete=True, kept=True):
     decision = reply.judge_reply(snapshot, call, kit.DEV, facts, now=kit.NOW, decision_id="r1", complete=complete)
     paths = inputs.wanted(snapshot, call, kit.DEV, "response")
     held = inputs.facts(paths, call, kit.DEV, facts) if kept else None
-    return record.line(decision, snapshot=snapshot.digest, phase="response" if complete else "head", inputs=held)
+    return record.Writer().line(decision, snapshot=snapshot.digest, phase="response" if complete else "head", inputs=held)
 
 
 def test_a_reply_is_judged_again_by_response_rules_and_the_head_of_one_without_those_of_its_end(kit):
@@ -367,7 +367,7 @@ def replied(kit, snapshot, *, about="c1", finish="stop", complete=True):
     facts = reply.ReplyFacts(200, finish, 9)
     verdict = reply.judge_reply(snapshot, call, kit.DEV, facts, now=1.0, decision_id="d_r", complete=complete)
     held = inputs.facts(inputs.wanted(snapshot, call, kit.DEV, "response"), call, kit.DEV, facts)
-    return record.line(verdict, snapshot=snapshot.digest, phase="response" if complete else "head", about=about, inputs=held)
+    return record.Writer().line(verdict, snapshot=snapshot.digest, phase="response" if complete else "head", about=about, inputs=held)
 
 
 def own(line):

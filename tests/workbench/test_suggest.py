@@ -47,11 +47,11 @@ class Stage:
         return self.kit.built(*self.platform, *more)
 
     def line(self, who, model, operation="chat", **params):
-        return record.line(self.kit.asked(self.audit, self.kit.call(model, operation, params=params), who), mode="audit")
+        return record.Writer().line(self.kit.asked(self.audit, self.kit.call(model, operation, params=params), who), mode="audit")
 
     def tool(self, who, name):
         call = self.audit.resolve(self.kit.call("o3"), "openai")
-        return record.line(reply.judge_tool(self.audit, call, who, Tool(name), now=NOW, decision_id="d"), mode="audit")
+        return record.Writer().line(reply.judge_tool(self.audit, call, who, Tool(name), now=NOW, decision_id="d"), mode="audit")
 
     def enforced(self, text):
         settings = self.kit.document("Settings", "s", default={"toolCall": "deny"})
@@ -122,7 +122,7 @@ def test_what_a_rule_refuses_or_would_refuse_is_not_suggested_and_is_told(stage)
 
 def test_what_was_really_refused_is_not_suggested(stage, kit):
     snapshot = stage.built()
-    line = record.line(kit.asked(snapshot, kit.call("o3"), ANN))
+    line = record.Writer().line(kit.asked(snapshot, kit.call("o3"), ANN))
     assert json.loads(line)["effect"] == "deny"
     made = suggest.suggest([line], known=stage.known)
     assert (made.policy, made.tests) == ("", "")
@@ -147,7 +147,7 @@ def test_a_model_goes_with_its_upstream_where_the_platform_is_not_known_or_has_a
     line = stage.line(ANN, "gpt-4o")
     assert roles(suggest.suggest([line])) == {("key:ann",): ["llm:chat:openai/gpt-4o", "llm:chat:second/gpt-4o"]}
     assert roles(suggest.suggest([line], known=stage.known)) == {("key:ann",): ["llm:chat:gpt-4o"]}
-    one = record.line(kit.asked(stage.audit, kit.call("gpt-4o"), ANN)).replace(b',"second/gpt-4o"', b"")
+    one = record.Writer().line(kit.asked(stage.audit, kit.call("gpt-4o"), ANN)).replace(b',"second/gpt-4o"', b"")
     assert roles(suggest.suggest([one], known=stage.known)) == {("key:ann",): ["llm:chat:openai/gpt-4o"]}
 
 
